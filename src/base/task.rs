@@ -1,0 +1,89 @@
+//! What a long computation gets to see of the world: whether to stop, whom to tell how far it is, when to let others in.
+//!
+//! Invariant: a net calls [`TaskCx::checkpoint`] at least once per block, so that cancelling and serving shorter work
+//! never waits longer than one block.
+
+use crate::base::cancel::{CancelFlag, Cancelled};
+use crate::base::pixels::Picture;
+
+/// How far a task is.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// What is being done, as a person would say it: "Denoising".
+    pub stage: String,
+    /// Finished steps of this stage.
+    pub done: u32,
+    /// All steps of this stage; 0 while unknown.
+    pub total: u32,
+    /// A first look at the result.
+    pub preview: Option<Picture>,
+}
+
+impl Progress {
+    /// `done` of `total` steps of `stage`, with nothing to look at yet.
+    pub fn steps(stage: &str, done: u32, total: u32) -> Self {
+        Self { stage: stage.to_owned(), done, total, preview: None }
+    }
+
+    /// The finished share, from 0 to 1; `None` while unknown.
+    pub fn fraction(&self) -> Option<f32> {
+        (self.total > 0).then(|| self.done as f32 / self.total as f32)
+    }
+}
+
+/// The other end of a [`TaskCx`]: the engine, or nobody.
+pub trait TaskHost {
+    /// Takes note of progress; may drop some of it to keep to its own rate.
+    fn progress(&self, progress: Progress);
+    /// Whether progress reported now would be passed on: lets a task skip making a preview that nobody will see.
+    fn wants_progress(&self) -> bool;
+    /// Runs whatever is more urgent than this task, then returns.
+    fn serve_urgent(&self);
+}
+
+struct Nobody;
+
+impl TaskHost for Nobody {
+    fn progress(&self, _: Progress) {}
+    fn wants_progress(&self) -> bool {
+        false
+    }
+    fn serve_urgent(&self) {}
+}
+
+/// Handed to every long computation.
+pub struct TaskCx<'a> {
+    cancel: CancelFlag,
+    host: &'a dyn TaskHost,
+}
+
+impl<'a> TaskCx<'a> {
+    /// A context for a task that `host` runs and `cancel` stops.
+    pub fn new(cancel: CancelFlag, host: &'a dyn TaskHost) -> Self {
+        Self { cancel, host }
+    }
+
+    /// A context for a task that nobody watches or stops.
+    pub fn detached() -> TaskCx<'static> {
+        TaskCx { cancel: CancelFlag::default(), host: &Nobody }
+    }
+
+    /// Lets more urgent work run, then says whether this task is still wanted.
+    ///
+    /// # Errors
+    /// [`Cancelled`] once somebody asked the task to stop; pass it on at once.
+    pub fn checkpoint(&self) -> Result<(), Cancelled> {
+        self.host.serve_urgent();
+        if self.cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    }
+
+    /// Tells how far the task is.
+    pub fn progress(&self, progress: Progress) {
+        self.host.progress(progress);
+    }
+
+    /// Whether progress reported now would be seen.
+    pub fn wants_progress(&self) -> bool {
+        self.host.wants_progress()
+    }
+}

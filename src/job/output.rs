@@ -1,0 +1,125 @@
+//! The answers, one kind for each kind of request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::pixels::Picture;
+
+/// What a finished job gives back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobOutput {
+    /// One count for each text.
+    TokenCounts(Vec<TokenCount>),
+    /// One map for each phrase.
+    Heatmaps(Heatmaps),
+    /// Logits and probabilities.
+    ZeroShot(ZeroShotTable),
+    /// The pictures, in the order of their seeds.
+    Pictures(Generated),
+    /// Unit-norm rows, one for each input.
+    Embeddings(Vec<Vec<f32>>),
+    /// Times of the parts.
+    Bench(BenchReport),
+}
+
+/// How long a text is for a tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCount {
+    /// Tokens of the text, without the two that mark start and end.
+    pub tokens: usize,
+    /// How many the model reads; the rest is cut.
+    pub limit: usize,
+}
+
+/// Similarities over a grid of patches: row by row from the top.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub columns: usize,
+    /// Cosine similarities, `rows * columns`.
+    pub values: Vec<f32>,
+}
+
+/// Where one phrase is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhraseMap {
+    /// The phrase.
+    pub text: String,
+    /// Cosine similarity of the phrase and the whole picture.
+    pub score: f32,
+    /// The same without the marks, if there were any.
+    pub score_without_marks: Option<f32>,
+    /// Cosine similarity of the phrase and each patch.
+    pub grid: Grid,
+    /// How many of its tokens the model did not read.
+    pub tokens_cut: usize,
+}
+
+/// Where phrases are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heatmaps {
+    /// In the order of the request.
+    pub phrases: Vec<PhraseMap>,
+}
+
+/// Scores of one picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ZeroShotImage {
+    /// Of the ensemble, by class.
+    pub logits: Vec<f32>,
+    /// Of the ensemble, by class; they add up to 1.
+    pub probabilities: Vec<f32>,
+    /// Logits by template, then class.
+    pub by_template: Vec<Vec<f32>>,
+    /// Probabilities of the ensemble without the marks, if there were any.
+    pub probabilities_without_marks: Option<Vec<f32>>,
+}
+
+/// Scores of pictures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ZeroShotTable {
+    /// As asked.
+    pub classes: Vec<String>,
+    /// As asked.
+    pub templates: Vec<String>,
+    /// In the order of the request.
+    pub images: Vec<ZeroShotImage>,
+}
+
+/// New pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// Each with the seed that made it.
+    pub pictures: Vec<(u64, Picture)>,
+    /// What a person should know: words that were cut, a size that was rounded.
+    pub remarks: Vec<String>,
+    /// Identifies the exact weights: hexadecimal SHA-256.
+    pub model_hash: String,
+}
+
+/// The time of one part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Processor time of all threads.
+    pub cpu_seconds: f64,
+    /// Time on the clock.
+    pub wall_seconds: f64,
+}
+
+/// The times of a model's parts; a part that the model lacks is `None`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchReport {
+    /// Threads that computed.
+    pub threads: usize,
+    /// The most memory the process ever held.
+    pub peak_memory_bytes: u64,
+    /// One prompt through the text tower.
+    pub text_encode: Option<Timing>,
+    /// One picture through the vision tower.
+    pub image_encode: Option<Timing>,
+    /// One call of the denoising net with guidance (a batch of two).
+    pub denoise_step: Option<Timing>,
+    /// One picture from latents.
+    pub decode: Option<Timing>,
+}

@@ -1,0 +1,238 @@
+//! The requests. One value each, holding everything that the result depends on.
+
+use serde::Serialize;
+
+use super::annotation::Mark;
+use super::model::ModelRef;
+use super::sampling::Sampling;
+use crate::base::pixels::{Mask, Picture};
+
+/// A request to the engine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobSpec {
+    /// How long prompts are for the model's own tokenizer.
+    CountTokens(CountTokensSpec),
+    /// Where in a picture phrases are.
+    Heatmap(HeatmapSpec),
+    /// Which class a picture shows, by template.
+    ZeroShot(ZeroShotSpec),
+    /// New pictures from words.
+    Generate(GenerateSpec),
+    /// Unit-norm embeddings of pictures or texts.
+    Embed(EmbedSpec),
+    /// How long the parts of a model take.
+    Bench(BenchSpec),
+}
+
+impl JobSpec {
+    /// What a person calls this job.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CountTokens(_) => "Count tokens",
+            Self::Heatmap(_) => "Heatmap",
+            Self::ZeroShot(_) => "Zero-shot",
+            Self::Generate(spec) if spec.init.as_ref().is_some_and(|init| init.mask.is_some()) => "Inpaint",
+            Self::Generate(_) => "Generate",
+            Self::Embed(_) => "Embed",
+            Self::Bench(_) => "Bench",
+        }
+    }
+}
+
+/// Texts to count the tokens of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CountTokensSpec {
+    /// Whose tokenizer.
+    pub model: ModelRef,
+    /// The texts.
+    pub texts: Vec<String>,
+}
+
+/// A picture with the marks that are to be seen on it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MarkedPicture {
+    /// The picture without marks.
+    pub picture: Picture,
+    /// Drawn over it in this order.
+    pub marks: Vec<Mark>,
+}
+
+/// How patch similarities are read out of a vision tower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeatmapMethod {
+    /// What suits the model: `patch` for models trained for it, `maskclip` for all others.
+    #[default]
+    Auto,
+    /// The last layer's patch tokens, projected as the class token is.
+    Patch,
+    /// The last layer's value path without its attention (MaskCLIP, Zhou et al. 2022).
+    MaskClip,
+}
+
+impl HeatmapMethod {
+    /// Every method.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Patch, Self::MaskClip];
+
+    /// The name on the command line and in records.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Patch => "patch",
+            Self::MaskClip => "maskclip",
+        }
+    }
+}
+
+/// No method has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no heatmap method \"{name}\"; choose one of {all}", name = .0, all = HeatmapMethod::ALL.map(HeatmapMethod::id).join(", "))]
+pub struct UnknownMethod(String);
+
+impl std::str::FromStr for HeatmapMethod {
+    type Err = UnknownMethod;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wanted = text.trim().to_ascii_lowercase();
+        Self::ALL.into_iter().find(|m| m.id() == wanted).ok_or_else(|| UnknownMethod(text.to_owned()))
+    }
+}
+
+/// Phrases to find in a picture.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeatmapSpec {
+    /// A CLIP-like model.
+    pub model: ModelRef,
+    /// Where to look.
+    pub image: MarkedPicture,
+    /// What to look for.
+    pub phrases: Vec<String>,
+    /// How to look.
+    pub method: HeatmapMethod,
+}
+
+/// How the answers of several templates become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Combine {
+    /// Mean of the unit-norm text embeddings, made unit-norm again (Radford et al. 2021).
+    #[default]
+    Embedding,
+    /// Mean of the logits.
+    Logit,
+    /// Mean of the probabilities.
+    Probability,
+    /// Largest logit.
+    Max,
+}
+
+impl Combine {
+    /// Every way, in the order of the menus.
+    pub const ALL: [Self; 4] = [Self::Embedding, Self::Logit, Self::Probability, Self::Max];
+
+    /// The name on the command line and in records.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Logit => "logit",
+            Self::Probability => "probability",
+            Self::Max => "max",
+        }
+    }
+
+    /// The name that people see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "Mean embedding",
+            Self::Logit => "Mean logit",
+            Self::Probability => "Mean probability",
+            Self::Max => "Largest logit",
+        }
+    }
+}
+
+/// Nothing combines templates by this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("templates cannot be combined by \"{name}\"; choose one of {all}", name = .0, all = Combine::ALL.map(Combine::id).join(", "))]
+pub struct UnknownCombine(String);
+
+impl std::str::FromStr for Combine {
+    type Err = UnknownCombine;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wanted = text.trim().to_ascii_lowercase();
+        Self::ALL.into_iter().find(|c| c.id() == wanted).ok_or_else(|| UnknownCombine(text.to_owned()))
+    }
+}
+
+/// Classes and templates to compare on pictures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ZeroShotSpec {
+    /// A CLIP-like model.
+    pub model: ModelRef,
+    /// The pictures.
+    pub images: Vec<MarkedPicture>,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// Templates with `{}` where the class name goes; one without it is used as it is.
+    pub templates: Vec<String>,
+    /// How the templates become one answer.
+    pub combine: Combine,
+}
+
+/// A picture to start from instead of pure noise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InitSpec {
+    /// The picture; resized to the size of the sampling if it differs.
+    pub picture: Picture,
+    /// What to repaint; everything if `None`. Of the picture's size.
+    pub mask: Option<Mask>,
+    /// How far to noise the picture first: 0 keeps it, 1 forgets it.
+    pub strength: f32,
+}
+
+/// Pictures to make.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GenerateSpec {
+    /// A diffusion model.
+    pub model: ModelRef,
+    /// What to show.
+    pub prompt: String,
+    /// What to steer away from.
+    pub negative: String,
+    /// How to sample.
+    pub sampling: Sampling,
+    /// How many; picture `i` has seed `sampling.seed + i`.
+    pub count: u32,
+    /// Where to start from.
+    pub init: Option<InitSpec>,
+}
+
+/// Pictures or texts to embed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EmbedSpec {
+    /// A CLIP-like model.
+    pub model: ModelRef,
+    /// What to embed.
+    pub inputs: EmbedInputs,
+}
+
+/// What to embed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbedInputs {
+    /// Pictures.
+    Images(Vec<Picture>),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+/// What to time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BenchSpec {
+    /// The model: CLIP parts are timed if it has a CLIP, diffusion parts if it has a diffusion model.
+    pub model: ModelRef,
+    /// Runs of each part; the fastest counts.
+    pub repeats: u32,
+}

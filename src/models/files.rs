@@ -1,0 +1,126 @@
+//! A model's files: a folder on disk, or one embedded in the program. Nothing else in the project opens model files.
+//!
+//! Weights are read from safetensors only; pickled files are never executed. Every error names the file.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use candle_nn::var_builder::SimpleBackend;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::error::{ModelError, Result};
+
+/// A folder of model files. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum ModelFiles {
+    /// A folder on disk.
+    Folder(PathBuf),
+    /// A folder inside the program.
+    Embedded(&'static include_dir::Dir<'static>),
+}
+
+impl ModelFiles {
+    /// The folder `name` inside this one; it need not exist.
+    pub fn sub(&self, name: &str) -> Option<Self> {
+        match self {
+            Self::Folder(path) => {
+                let path = path.join(name);
+                path.is_dir().then_some(Self::Folder(path))
+            }
+            Self::Embedded(dir) => dir.get_dir(dir.path().join(name)).map(Self::Embedded),
+        }
+    }
+
+    /// Where `file` is, for messages.
+    pub fn path_of(&self, file: &str) -> PathBuf {
+        match self {
+            Self::Folder(path) => path.join(file),
+            Self::Embedded(dir) => Path::new("(built in)").join(dir.path()).join(file),
+        }
+    }
+
+    /// Whether `file` is there.
+    pub fn has(&self, file: &str) -> bool {
+        match self {
+            Self::Folder(path) => path.join(file).is_file(),
+            Self::Embedded(dir) => dir.get_file(dir.path().join(file)).is_some(),
+        }
+    }
+
+    /// The bytes of `file`.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be read.
+    pub fn read(&self, file: &str) -> Result<Cow<'static, [u8]>> {
+        match self {
+            Self::Folder(path) => {
+                let path = path.join(file);
+                std::fs::read(&path).map(Cow::Owned).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => ModelError::MissingFile { path },
+                    _ => ModelError::BadFile { path, reason: error.to_string() },
+                })
+            }
+            Self::Embedded(dir) => dir
+                .get_file(dir.path().join(file))
+                .map(|found| Cow::Borrowed(found.contents()))
+                .ok_or_else(|| ModelError::MissingFile { path: self.path_of(file) }),
+        }
+    }
+
+    /// `file`, read as JSON.
+    ///
+    /// # Errors
+    /// If it is not there or is not the JSON that was expected.
+    pub fn read_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
+        serde_json::from_slice(&self.read(file)?)
+            .map_err(|error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() })
+    }
+
+    /// The tensors of `file` (safetensors), converted to `dtype` on `device` as they are asked for.
+    ///
+    /// # Errors
+    /// If the file is not there, cut short, or not safetensors.
+    pub fn tensors(&self, file: &str, dtype: DType, device: &Device) -> Result<VarBuilder<'static>> {
+        let bad = |reason: String| ModelError::BadFile { path: self.path_of(file), reason };
+        let explain =
+            |error: candle_core::Error| bad(format!("not a whole safetensors file ({error}); download it again"));
+        let backend: Box<dyn SimpleBackend> = match self {
+            Self::Embedded(_) => match self.read(file)? {
+                Cow::Borrowed(bytes) => {
+                    Box::new(candle_core::safetensors::SliceSafetensors::new(bytes).map_err(explain)?)
+                }
+                Cow::Owned(bytes) => {
+                    Box::new(candle_core::safetensors::BufferedSafetensors::new(bytes).map_err(explain)?)
+                }
+            },
+            Self::Folder(folder) => {
+                let path = folder.join(file);
+                if !path.is_file() {
+                    return Err(ModelError::MissingFile { path });
+                }
+                #[expect(unsafe_code, reason = "mapping a file is unsafe in itself")]
+                // Safety: the map is read-only and private to this process; like every program that maps model files we
+                // rely on nobody truncating them while they are being read. Tensors are copied out on load.
+                let mapped = unsafe { candle_core::safetensors::MmapedSafetensors::new(&path) };
+                Box::new(mapped.map_err(explain)?)
+            }
+        };
+        Ok(VarBuilder::from_backend(backend, dtype, device.clone()))
+    }
+
+    /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped.
+    ///
+    /// # Errors
+    /// If a file that is there cannot be read.
+    pub fn sha256(&self, files: &[&str]) -> Result<String> {
+        let mut hash = Sha256::new();
+        for file in files.iter().filter(|file| self.has(file)) {
+            hash.update(file.as_bytes());
+            hash.update(self.read(file)?);
+        }
+        Ok(format!("{:x}", hash.finalize()))
+    }
+}
