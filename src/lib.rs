@@ -20,5 +20,11 @@
 //! result; every submitted job gets exactly one terminal event; user text and user files never cause a panic.
 
 pub mod base;
+pub mod document;
+pub mod engine;
 pub mod job;
 pub mod models;
+pub mod prompt;
+pub mod registry;
+pub mod store;
+pub mod workbench;

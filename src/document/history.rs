@@ -1,0 +1,150 @@
+//! Undo and redo: the states that a document was in, sharing what did not change.
+//!
+//! A gesture (one drag) is one step however many edits it takes; aborting it restores the state before it. Typing into one
+//! field without a pause is one step. The oldest states go first when they cost too much memory.
+
+use std::time::Duration;
+
+use super::{Document, Edit, EditError};
+
+/// Edits of one kind closer together than this become one step.
+const MERGE_WINDOW: Duration = Duration::from_millis(1200);
+/// What the kept states may cost.
+const DEFAULT_BUDGET: usize = 256 << 20;
+
+#[derive(Debug, Clone)]
+struct State {
+    document: Document,
+    /// What was done after it, for the menu.
+    name: &'static str,
+}
+
+/// A document with its past and its future.
+#[derive(Debug)]
+pub struct History {
+    document: Document,
+    undo: Vec<State>,
+    redo: Vec<State>,
+    gesture: Option<Document>,
+    last_edit: Option<(Edit, Duration)>,
+    budget_bytes: usize,
+}
+
+impl History {
+    /// A history that starts at `document`.
+    pub fn new(document: Document) -> Self {
+        Self { document, undo: vec![], redo: vec![], gesture: None, last_edit: None, budget_bytes: DEFAULT_BUDGET }
+    }
+
+    /// Keeps at most about `bytes` of past states, but always the newest one.
+    #[must_use]
+    pub fn with_budget(mut self, bytes: usize) -> Self {
+        self.budget_bytes = bytes;
+        self
+    }
+
+    /// The document as it is now.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Makes a change at time `now` (since any fixed moment). A change that changes nothing is no step.
+    ///
+    /// # Errors
+    /// If the document refuses the edit; nothing changes then.
+    pub fn apply(&mut self, edit: Edit, now: Duration) -> Result<(), EditError> {
+        let mut changed = self.document.clone();
+        changed.apply(&edit)?;
+        if changed == self.document {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.document, changed);
+        self.redo.clear();
+        if self.gesture.is_some() {
+            self.last_edit = Some((edit, now));
+            return Ok(());
+        }
+        let merges = self.last_edit.as_ref().is_some_and(|(earlier, at)| {
+            edit.merges_with(earlier) && now.saturating_sub(*at) < MERGE_WINDOW && !self.undo.is_empty()
+        });
+        if !merges {
+            self.push_undo(before, edit.name());
+        }
+        self.last_edit = Some((edit, now));
+        Ok(())
+    }
+
+    /// Starts a gesture; the edits until its end are one step.
+    pub fn begin_gesture(&mut self) {
+        if self.gesture.is_none() {
+            self.gesture = Some(self.document.clone());
+            self.last_edit = None;
+        }
+    }
+
+    /// Ends a gesture and keeps what it did.
+    pub fn end_gesture(&mut self) {
+        let Some(before) = self.gesture.take() else { return };
+        let name = self.last_edit.take().map_or("edit", |(edit, _)| edit.name());
+        if before != self.document {
+            self.push_undo(before, name);
+        }
+    }
+
+    /// Ends a gesture and takes back what it did.
+    pub fn abort_gesture(&mut self) {
+        if let Some(before) = self.gesture.take() {
+            self.document = before;
+            self.last_edit = None;
+        }
+    }
+
+    /// Whether a gesture is under way.
+    pub fn in_gesture(&self) -> bool {
+        self.gesture.is_some()
+    }
+
+    /// What [`History::undo`] would take back.
+    pub fn undo_name(&self) -> Option<&'static str> {
+        self.undo.last().map(|state| state.name)
+    }
+
+    /// What [`History::redo`] would do again.
+    pub fn redo_name(&self) -> Option<&'static str> {
+        self.redo.last().map(|state| state.name)
+    }
+
+    /// Goes one step back; ends a gesture first. False if there is none.
+    pub fn undo(&mut self) -> bool {
+        self.end_gesture();
+        self.last_edit = None;
+        let Some(State { document, name }) = self.undo.pop() else { return false };
+        self.redo.push(State { document: std::mem::replace(&mut self.document, document), name });
+        true
+    }
+
+    /// Goes one step forward again. False if there is none.
+    pub fn redo(&mut self) -> bool {
+        self.end_gesture();
+        self.last_edit = None;
+        let Some(State { document, name }) = self.redo.pop() else { return false };
+        self.undo.push(State { document: std::mem::replace(&mut self.document, document), name });
+        true
+    }
+
+    fn push_undo(&mut self, document: Document, name: &'static str) {
+        self.undo.push(State { document, name });
+        let mut next = &self.document;
+        let mut cost = 0;
+        let mut keep = 0;
+        for state in self.undo.iter().rev() {
+            cost += state.document.bytes_not_shared_with(next);
+            if cost > self.budget_bytes && keep > 0 {
+                break;
+            }
+            keep += 1;
+            next = &state.document;
+        }
+        self.undo.drain(..self.undo.len() - keep);
+    }
+}

@@ -1,0 +1,44 @@
+//! Where and how the engine computes. Set once at the start; no result depends on the thread count.
+
+use serde::{Deserialize, Serialize};
+
+/// Where tensors live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// A GPU that this build knows and that works, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+    /// An Apple GPU.
+    Metal,
+}
+
+/// How wide numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits on the CPU, 16 on a GPU.
+    #[default]
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits, wide exponent.
+    Bf16,
+    /// 16 bits.
+    F16,
+}
+
+/// Where and how the engine computes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EngineOptions {
+    /// Threads that compute; `None` for one per core.
+    pub threads: Option<usize>,
+    /// Where tensors live.
+    pub device: DeviceChoice,
+    /// How wide numbers are.
+    pub precision: Precision,
+}

@@ -1,0 +1,8 @@
+//! L1: the prompt as text: its phrases, its templates, its modifiers, and the library they come from.
+//!
+//! Functions of text alone; parsers give a value and warnings, never a bare error. Knows nothing of documents or models.
+
+pub mod library;
+pub mod modifier;
+pub mod phrase;
+pub mod template;

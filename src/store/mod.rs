@@ -1,0 +1,10 @@
+//! L2: everything on disk that is not a model: pictures with their metadata, preferences, preset files.
+//!
+//! Invariants: a file is written to a temporary name and then renamed, so nothing is ever half-written; readers of user
+//! files return a valid value and warnings. Knows nothing of engines and windows.
+
+pub mod atomic;
+pub mod pictures;
+pub mod preferences;
+pub mod presets;
+pub mod samples;

@@ -1,0 +1,61 @@
+//! The preset files: those that ship inside the program, overridden by those in the user's folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use crate::prompt::library::Library;
+
+static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/presets");
+
+/// The library from the shipped presets and the user's folder, and what could not be read.
+pub fn library(user_folder: Option<&Path>) -> (Library, Vec<String>) {
+    let mut files = BTreeMap::new();
+    collect_shipped(&SHIPPED, &mut files);
+    let mut warnings = Vec::new();
+    if let Some(folder) = user_folder {
+        collect_folder(folder, folder, &mut files, &mut warnings);
+    }
+    let (library, more) = Library::parse(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    warnings.extend(more);
+    (library, warnings)
+}
+
+/// A shipped preset file as text, by its path inside the presets folder.
+pub fn shipped(path: &str) -> Option<&'static str> {
+    SHIPPED.get_file(path).and_then(include_dir::File::contents_utf8)
+}
+
+fn collect_shipped(dir: &Dir<'static>, into: &mut BTreeMap<String, String>) {
+    for file in dir.files() {
+        if let (Some(path), Some(text)) = (file.path().to_str(), file.contents_utf8()) {
+            into.insert(path.replace('\\', "/"), text.to_owned());
+        }
+    }
+    for inner in dir.dirs() {
+        collect_shipped(inner, into);
+    }
+}
+
+fn collect_folder(root: &Path, folder: &Path, into: &mut BTreeMap<String, String>, warnings: &mut Vec<String>) {
+    // A user without a presets folder has simply written none.
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect_folder(root, &path, into, warnings);
+            continue;
+        }
+        let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str).map(|p| p.replace('\\', "/")) else {
+            continue;
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                into.insert(name, text);
+            }
+            Err(error) => warnings.push(format!("{error}; this preset is left out: {}", path.display())),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Requests to change something, each with all its data, so that it can be logged, tested and replayed.
+
+use std::path::PathBuf;
+
+use super::notices::{Level, NoticeId};
+use super::tools::{Gesture, Tool};
+use crate::base::geom::Extent;
+use crate::document::Edit;
+use crate::engine::JobId;
+use crate::job::annotation::MarkColour;
+use crate::store::preferences::Preferences;
+
+/// A request to change something.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Change the document.
+    Edit(Edit),
+    /// The pointer did something on the canvas with the tool in hand.
+    Gesture(Gesture),
+    /// One step back.
+    Undo,
+    /// One step forward.
+    Redo,
+    /// Take a tool in hand.
+    SetTool(Tool),
+    /// Radius of brush and eraser, in pixels of the picture.
+    SetBrushRadius(f32),
+    /// Colour of new marks.
+    SetMarkColour(MarkColour),
+    /// Replace the preferences.
+    SetPreferences(Box<Preferences>),
+    /// The caret in the prompt moved, in characters.
+    PromptCaret(usize),
+    /// Add a modifier to the prompt, or take it out.
+    ToggleModifier(String),
+    /// Put the prompt into a template of the library, by index.
+    ApplyTemplate(usize),
+    /// What the preview shows.
+    SetPreviewTarget(PreviewTarget),
+    /// Make pictures as a batch job.
+    Generate {
+        /// How many.
+        count: u32,
+    },
+    /// Put a made picture on the canvas: a result by index, or the current preview.
+    SendToCanvas(Option<usize>),
+    /// Show a made picture: a result by index, or the live preview.
+    SelectResult(Option<usize>),
+    /// Forget the made pictures.
+    ClearResults,
+    /// Throw the dice.
+    NewSeed,
+    /// Stop a job.
+    Cancel(JobId),
+    /// Stop all jobs.
+    CancelAll,
+    /// Remove a notice.
+    DismissNotice(NoticeId),
+    /// Remove all notices.
+    ClearNotices,
+    /// Tell the user something.
+    Notify {
+        /// How bad it is.
+        level: Level,
+        /// What happened and what to do.
+        text: String,
+    },
+    /// Read or write a file.
+    File(FileCommand),
+    /// Drop all loaded models.
+    ReleaseMemory,
+    /// Something that only the window can do; the workbench ignores it.
+    View(ViewCommand),
+}
+
+/// Reading and writing pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileCommand {
+    /// Open a picture file on the canvas.
+    Open(PathBuf),
+    /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
+    Paste {
+        /// Its size.
+        extent: Extent,
+        /// Its bytes.
+        rgba: Vec<u8>,
+    },
+    /// Open a picture that ships with the program, by its file name.
+    OpenSample(String),
+    /// Write the picture on the canvas.
+    SaveCanvas(PathBuf),
+    /// Write a result, by index, with the job that made it inside.
+    SaveResult(usize, PathBuf),
+    /// Write the mask: white is inside.
+    SaveMask(PathBuf),
+}
+
+/// What the preview makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PreviewTarget {
+    /// A new picture.
+    #[default]
+    NewPicture,
+    /// The canvas, repainted under the mask.
+    Inpaint,
+}
+
+/// The panels of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum PanelKind {
+    /// The picture.
+    Canvas,
+    /// Prompt and negative prompt.
+    Prompt,
+    /// Modifiers and templates.
+    Library,
+    /// The heatmap's phrase and looks.
+    Lens,
+    /// Classes and templates.
+    ZeroShot,
+    /// The picture that forms.
+    Preview,
+    /// What runs.
+    Jobs,
+    /// What went wrong.
+    Notices,
+}
+
+impl PanelKind {
+    /// Every panel.
+    pub const ALL: [Self; 8] = [
+        Self::Canvas,
+        Self::Prompt,
+        Self::Library,
+        Self::Lens,
+        Self::ZeroShot,
+        Self::Preview,
+        Self::Jobs,
+        Self::Notices,
+    ];
+
+    /// The panel's title.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Canvas => "Canvas",
+            Self::Prompt => "Prompt",
+            Self::Library => "Library",
+            Self::Lens => "Lens",
+            Self::ZeroShot => "Zero-shot",
+            Self::Preview => "Preview",
+            Self::Jobs => "Jobs",
+            Self::Notices => "Notices",
+        }
+    }
+}
+
+/// What only the window can do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ViewCommand {
+    /// Ask for a picture to open.
+    OpenDialog,
+    /// Ask where to save the canvas.
+    SaveDialog,
+    /// Show or hide the command palette.
+    Palette,
+    /// Show the whole picture.
+    Fit,
+    /// One pixel of the picture is one of the screen.
+    ActualSize,
+    /// Enlarge what the canvas shows by this factor.
+    ZoomBy(f32),
+    /// Put all panels back in their places.
+    ResetLayout,
+    /// Bring a panel to the front and put the keyboard there.
+    Focus(PanelKind),
+    /// Show what the program is and under which licences.
+    About,
+    /// Close the window.
+    Quit,
+}

@@ -1,0 +1,238 @@
+//! Folding what the engine and the background threads tell into the state, and the commands that start them.
+
+use std::sync::Arc;
+
+use super::background::{FileDone, FileTask};
+use super::command::FileCommand;
+use super::lens::LensMap;
+use super::notices::Level;
+use super::preview::{LivePicture, MadePicture};
+use super::tools::Gesture;
+use super::{Action, PreviewTarget, Workbench, prepare, sentence};
+use crate::base::pixels::Revision;
+use crate::base::task::Progress;
+use crate::document::{Edit, TextField};
+use crate::engine::{Event, EventKind, JobId, Lane};
+use crate::job::output::Generated;
+use crate::job::{JobError, JobOutput, JobSpec};
+use crate::prompt::{modifier, template};
+
+impl Workbench {
+    pub(super) fn fold_events(&mut self) {
+        for Event { id, kind } in self.engine.poll() {
+            match kind {
+                EventKind::Started => self.jobs.started(id, self.now),
+                EventKind::Progress(progress) => self.on_progress(id, &progress),
+                EventKind::Finished(output) => {
+                    self.on_finished(id, &output);
+                    self.jobs.ended(id);
+                }
+                EventKind::Failed(error) => {
+                    self.on_failed(id, &error);
+                    self.jobs.ended(id);
+                }
+                EventKind::Cancelled => {
+                    self.forget_job(id);
+                    self.jobs.ended(id);
+                }
+            }
+        }
+    }
+
+    fn on_progress(&mut self, id: JobId, progress: &Progress) {
+        self.jobs.progressed(id, progress);
+        if self.preview.job == Some(id)
+            && let (Some(picture), Some(spec)) = (&progress.preview, &self.preview.asked)
+        {
+            let took = self.since_submitted(id);
+            self.preview.live =
+                Some(LivePicture { picture: picture.clone(), is_final: false, spec: spec.clone(), took });
+        }
+    }
+
+    fn on_finished(&mut self, id: JobId, output: &Arc<JobOutput>) {
+        match &**output {
+            JobOutput::TokenCounts(counts) if self.tokens.job == Some(id) => {
+                if let [prompt, negative] = counts[..] {
+                    self.tokens.counts = Some((prompt, negative));
+                }
+            }
+            JobOutput::Heatmaps(maps) if self.lens.job == Some(id) => {
+                let picture = self.lens.asked.as_ref().map(|asked| asked.image.picture.revision());
+                self.lens.map = maps.phrases.first().zip(picture).map(|(phrase, picture)| LensMap {
+                    phrase: Arc::new(phrase.clone()),
+                    picture,
+                    revision: Revision::fresh(),
+                });
+            }
+            JobOutput::ZeroShot(table) if self.zero_shot.job == Some(id) => {
+                self.zero_shot.table = Some(Arc::new(table.clone()));
+            }
+            JobOutput::Pictures(generated) => self.on_pictures(id, generated),
+            _ => {}
+        }
+        self.forget_job(id);
+    }
+
+    fn on_pictures(&mut self, id: JobId, generated: &Generated) {
+        if self.preview.job == Some(id) {
+            if let (Some((_, picture)), Some(spec)) = (generated.pictures.first(), &self.preview.asked) {
+                let took = self.since_submitted(id);
+                self.preview.live =
+                    Some(LivePicture { picture: picture.clone(), is_final: true, spec: spec.clone(), took });
+            }
+            self.preview.remarks.clone_from(&generated.remarks);
+            return;
+        }
+        let Some(at) = self.preview.batches.iter().position(|(batch, _)| *batch == id) else { return };
+        let (_, spec) = self.preview.batches.swap_remove(at);
+        for remark in &generated.remarks {
+            self.notices.add(Level::Info, sentence(remark), None);
+        }
+        let hash = &generated.model_hash;
+        self.preview.add_results(generated.pictures.iter().map(|(seed, picture)| MadePicture {
+            picture: picture.clone(),
+            seed: *seed,
+            spec: spec.clone(),
+            model_hash: hash.clone(),
+        }));
+    }
+
+    fn on_failed(&mut self, id: JobId, error: &JobError) {
+        let text = sentence(&error.to_string());
+        if self.lens.job == Some(id) {
+            self.lens.failed = Some(text.clone());
+            self.lens.map = None;
+        }
+        if self.zero_shot.job == Some(id) {
+            self.zero_shot.failed = Some(text.clone());
+            self.zero_shot.table = None;
+        }
+        if self.preview.job == Some(id) {
+            self.preview.failed = Some(text.clone());
+        }
+        let name = self.jobs.get(id).map_or("Job", |job| job.name);
+        self.notices.add(Level::Error, format!("{name}: {text}"), None);
+        self.forget_job(id);
+    }
+
+    fn forget_job(&mut self, id: JobId) {
+        let slots = [&mut self.tokens.job, &mut self.lens.job, &mut self.zero_shot.job, &mut self.preview.job];
+        for slot in slots {
+            if *slot == Some(id) {
+                *slot = None;
+            }
+        }
+        self.preview.batches.retain(|(batch, _)| *batch != id);
+    }
+
+    fn since_submitted(&self, id: JobId) -> std::time::Duration {
+        self.jobs.get(id).map_or_else(Default::default, |job| self.now.saturating_sub(job.submitted))
+    }
+
+    pub(super) fn gesture(&mut self, gesture: Gesture) {
+        if self.document().canvas.is_none() {
+            return;
+        }
+        let ends = matches!(gesture, Gesture::End(_));
+        for edit in self.tools.on_gesture(gesture, &mut self.history) {
+            self.edit(edit);
+        }
+        if ends {
+            self.history.end_gesture();
+        }
+    }
+
+    pub(super) fn toggle_modifier(&mut self, text: &str) {
+        let toggled = modifier::toggle(&self.document().prompt, text);
+        self.edit(Edit::SetText { field: TextField::Prompt, text: toggled });
+    }
+
+    pub(super) fn apply_template(&mut self, index: usize) {
+        let Some(chosen) = self.library.templates.get(index) else { return };
+        let filled = template::fill_subject(&chosen.text, &self.document().prompt);
+        self.edit(Edit::SetText { field: TextField::Prompt, text: filled });
+    }
+
+    pub(super) fn generate(&mut self, count: u32) {
+        if !self.preferences.seed_locked {
+            self.new_seed();
+        }
+        match prepare::generate(self.document(), &self.preferences, self.preview.target, count.clamp(1, 64)) {
+            Ok(spec) => {
+                let id = self.submit(JobSpec::Generate(spec.clone()), Lane::Batch);
+                self.preview.batches.push((id, spec));
+            }
+            Err(missing) => {
+                let fix = match missing {
+                    prepare::NothingToGenerate::NoPicture => Action::Open,
+                    prepare::NothingToGenerate::NoMask => Action::ToolBrush,
+                };
+                self.notices.add(Level::Warning, sentence(&missing.to_string()), Some(fix));
+            }
+        }
+    }
+
+    pub(super) fn new_seed(&mut self) {
+        let mut sampling = self.document().sampling.clone();
+        // Short seeds are easier to read, to remember and to pass on.
+        sampling.seed = u64::from(rand::random::<u32>());
+        self.edit(Edit::SetSampling(sampling));
+    }
+
+    pub(super) fn send_to_canvas(&mut self, index: Option<usize>) {
+        let chosen = index.or(self.preview.selected());
+        let (picture, name) = match chosen {
+            Some(index) => match self.preview.results().get(index) {
+                Some(made) => (made.picture.clone(), format!("Seed {}", made.seed)),
+                None => return,
+            },
+            None => match self.preview.live() {
+                Some(live) if live.is_final => (live.picture.clone(), "Preview".to_owned()),
+                _ => return,
+            },
+        };
+        self.edit(Edit::OpenPicture { picture, name });
+        if self.preview.target == PreviewTarget::Inpaint {
+            // The new canvas has no mask yet; a live inpainting of nothing would only be an error.
+            self.preview.set_target(PreviewTarget::NewPicture);
+        }
+    }
+
+    pub(super) fn file(&mut self, command: FileCommand) {
+        let task = match command {
+            FileCommand::Open(path) => FileTask::Open(path),
+            FileCommand::OpenSample(name) => FileTask::OpenSample(name),
+            FileCommand::Paste { extent, rgba } => FileTask::Convert { extent, rgba },
+            FileCommand::SaveCanvas(path) => match &self.document().canvas {
+                Some(canvas) => FileTask::SavePicture { path, picture: canvas.picture.clone(), metadata: None },
+                None => return,
+            },
+            FileCommand::SaveMask(path) => match &self.document().canvas {
+                Some(canvas) => FileTask::SaveMask { path, mask: canvas.mask.clone() },
+                None => return,
+            },
+            FileCommand::SaveResult(index, path) => match self.preview.results().get(index) {
+                Some(made) => FileTask::SavePicture {
+                    path,
+                    picture: made.picture.clone(),
+                    metadata: Some(Box::new((made.spec.clone(), made.seed, made.model_hash.clone()))),
+                },
+                None => return,
+            },
+        };
+        self.background.start(task);
+    }
+
+    pub(super) fn fold_background(&mut self) {
+        while let Some(done) = self.background.poll() {
+            match done {
+                FileDone::Opened { picture, name } => self.edit(Edit::OpenPicture { picture, name }),
+                FileDone::Saved { path } => {
+                    self.notices.add(Level::Info, format!("Saved {}.", path.display()), None);
+                }
+                FileDone::Failed { text } => self.notices.add(Level::Error, sentence(&text), None),
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Keeping the live panels current: compares what each panel should show with what was last asked, and asks anew.
+
+use std::time::Duration;
+
+use super::{Workbench, prepare};
+use crate::engine::{InteractiveKind, JobId, Lane};
+use crate::job::JobSpec;
+use crate::job::output::TokenCount;
+use crate::job::spec::CountTokensSpec;
+
+/// A live picture is asked for after this much quiet: short, because a newer request stops an older one at once.
+const PREVIEW_QUIET: Duration = Duration::from_millis(90);
+
+/// Token counts of prompt and negative prompt.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    pub(super) asked: Option<CountTokensSpec>,
+    pub(super) job: Option<JobId>,
+    pub(super) counts: Option<(TokenCount, TokenCount)>,
+}
+
+impl Workbench {
+    /// Submits what live panels need. Returns when the next debounce ends.
+    pub(super) fn submit_live(&mut self) -> Option<Duration> {
+        self.submit_tokens();
+        self.submit_heatmap();
+        self.submit_zero_shot();
+        self.submit_preview()
+    }
+
+    fn submit_tokens(&mut self) {
+        let wanted = prepare::count_tokens(self.document(), &self.preferences);
+        if self.tokens.asked.as_ref() != Some(&wanted) {
+            self.tokens.asked = Some(wanted.clone());
+            self.tokens.job =
+                Some(self.submit(JobSpec::CountTokens(wanted), Lane::Interactive(InteractiveKind::Tokens)));
+        }
+    }
+
+    fn submit_heatmap(&mut self) {
+        // While a mark is being drawn the picture changes with every move; the lens follows when it is done.
+        if self.history.in_gesture() {
+            return;
+        }
+        let wanted = prepare::heatmap(self.document(), &self.preferences, self.lens_phrase());
+        if self.lens.asked == wanted {
+            return;
+        }
+        self.lens.failed = None;
+        self.lens.asked.clone_from(&wanted);
+        match wanted {
+            Some(spec) => {
+                self.lens.job = Some(self.submit(JobSpec::Heatmap(spec), Lane::Interactive(InteractiveKind::Heatmap)));
+            }
+            None => {
+                self.lens.map = None;
+                if let Some(job) = self.lens.job.take() {
+                    self.engine.cancel(job);
+                }
+            }
+        }
+    }
+
+    fn submit_zero_shot(&mut self) {
+        if self.history.in_gesture() {
+            return;
+        }
+        let wanted = prepare::zero_shot(self.document(), &self.preferences);
+        if self.zero_shot.asked == wanted {
+            return;
+        }
+        self.zero_shot.failed = None;
+        self.zero_shot.asked.clone_from(&wanted);
+        match wanted {
+            Some(spec) => {
+                self.zero_shot.job =
+                    Some(self.submit(JobSpec::ZeroShot(spec), Lane::Interactive(InteractiveKind::Scores)));
+            }
+            None => {
+                self.zero_shot.table = None;
+                if let Some(job) = self.zero_shot.job.take() {
+                    self.engine.cancel(job);
+                }
+            }
+        }
+    }
+
+    fn submit_preview(&mut self) -> Option<Duration> {
+        if self.history.in_gesture() {
+            return None;
+        }
+        if !self.preferences.live_preview {
+            self.preview.asked = None;
+            self.preview.changed = None;
+            if let Some(job) = self.preview.job.take() {
+                self.engine.cancel(job);
+            }
+            return None;
+        }
+        let wanted = prepare::generate(self.document(), &self.preferences, self.preview.target, 1);
+        let wanted = match wanted {
+            Ok(spec) => spec,
+            Err(missing) => {
+                self.preview.failed = Some(super::sentence(&missing.to_string()));
+                self.preview.asked = None;
+                self.preview.changed = None;
+                self.preview.live = None;
+                if let Some(job) = self.preview.job.take() {
+                    self.engine.cancel(job);
+                }
+                return None;
+            }
+        };
+        if self.preview.asked.as_ref() == Some(&wanted) {
+            self.preview.changed = None;
+            return None;
+        }
+        let since = match &self.preview.changed {
+            Some((spec, since)) if *spec == wanted => *since,
+            _ => {
+                self.preview.changed = Some((wanted.clone(), self.now));
+                self.now
+            }
+        };
+        // The very first picture need not wait for quiet.
+        let quiet = if self.preview.asked.is_none() { Duration::ZERO } else { PREVIEW_QUIET };
+        let due = since + quiet;
+        if self.now < due {
+            return Some(due);
+        }
+        self.preview.changed = None;
+        self.preview.failed = None;
+        self.preview.asked = Some(wanted.clone());
+        self.preview.select(None);
+        self.preview.job = Some(self.submit(JobSpec::Generate(wanted), Lane::Interactive(InteractiveKind::Preview)));
+        None
+    }
+}

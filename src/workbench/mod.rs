@@ -1,0 +1,268 @@
+//! L5: the brain without a window. It holds the document, the jobs and what they gave, and is the only one to change them.
+//!
+//! A frame is: [`Workbench::dispatch`] each command, then [`Workbench::update`]. Both are cheap: whatever takes longer than a
+//! millisecond runs on the engine's worker or on a background thread. Commands do not send commands. Knows no egui.
+
+mod action;
+mod background;
+mod command;
+mod fold;
+pub mod jobs;
+pub mod lens;
+mod live;
+pub mod notices;
+pub mod prepare;
+pub mod preview;
+mod start;
+pub mod tools;
+pub mod zero_shot;
+
+pub use action::{Action, Shortcut};
+pub use command::{Command, FileCommand, PanelKind, PreviewTarget, ViewCommand};
+pub use start::first_document;
+
+use std::time::Duration;
+
+use crate::document::{Document, Edit, History};
+use crate::engine::{Engine, JobId, Lane};
+use crate::job::JobSpec;
+use crate::job::output::TokenCount;
+use crate::prompt::library::Library;
+use crate::store::preferences::{Preferences, UserFolders};
+use background::Background;
+use jobs::Jobs;
+use lens::Lens;
+use notices::{Level, Notices};
+use preview::Preview;
+use tools::Tools;
+use zero_shot::ZeroShot;
+
+/// What a workbench is made from.
+pub struct Parts {
+    /// Runs the jobs.
+    pub engine: Engine,
+    /// Wakes the window from a background thread.
+    pub wake: crate::engine::Wake,
+    /// What to start with.
+    pub document: Document,
+    /// What was remembered.
+    pub preferences: Preferences,
+    /// Where to remember; `None` to remember nothing.
+    pub folders: Option<UserFolders>,
+    /// What can be picked from.
+    pub library: Library,
+    /// What went wrong so far.
+    pub warnings: Vec<String>,
+}
+
+/// The state of the whole program, but for what only a window needs.
+pub struct Workbench {
+    history: History,
+    engine: Engine,
+    background: Background,
+    folders: Option<UserFolders>,
+    /// As last written to disk.
+    saved_preferences: Preferences,
+    preferences: Preferences,
+    library: Library,
+    tools: Tools,
+    lens: Lens,
+    preview: Preview,
+    zero_shot: ZeroShot,
+    tokens: live::Tokens,
+    jobs: Jobs,
+    notices: Notices,
+    /// The caret in the prompt, in characters.
+    prompt_caret: usize,
+    now: Duration,
+}
+
+impl Workbench {
+    /// A workbench from its parts.
+    pub fn new(parts: Parts) -> Self {
+        let mut notices = Notices::default();
+        for warning in parts.warnings {
+            notices.add(Level::Warning, warning, None);
+        }
+        Self {
+            history: History::new(parts.document),
+            engine: parts.engine,
+            background: Background::new(parts.wake),
+            folders: parts.folders,
+            saved_preferences: parts.preferences.clone(),
+            preferences: parts.preferences,
+            library: parts.library,
+            tools: Tools::default(),
+            lens: Lens::default(),
+            preview: Preview::default(),
+            zero_shot: ZeroShot::default(),
+            tokens: live::Tokens::default(),
+            jobs: Jobs::default(),
+            notices,
+            prompt_caret: 0,
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Carries out a command at time `now` (since the start of the program).
+    pub fn dispatch(&mut self, command: Command, now: Duration) {
+        self.now = now;
+        match command {
+            Command::Edit(edit) => self.edit(edit),
+            Command::Gesture(gesture) => self.gesture(gesture),
+            Command::Undo => {
+                self.history.undo();
+            }
+            Command::Redo => {
+                self.history.redo();
+            }
+            Command::SetTool(tool) => self.tools.select(tool, &mut self.history),
+            Command::SetBrushRadius(radius) => self.tools.set_radius(radius),
+            Command::SetMarkColour(colour) => self.tools.set_colour(colour),
+            Command::SetPreferences(preferences) => self.preferences = *preferences,
+            Command::PromptCaret(caret) => self.prompt_caret = caret,
+            Command::ToggleModifier(modifier) => self.toggle_modifier(&modifier),
+            Command::ApplyTemplate(index) => self.apply_template(index),
+            Command::SetPreviewTarget(target) => self.preview.set_target(target),
+            Command::Generate { count } => self.generate(count),
+            Command::SendToCanvas(index) => self.send_to_canvas(index),
+            Command::SelectResult(index) => self.preview.select(index),
+            Command::ClearResults => self.preview.clear_results(),
+            Command::NewSeed => self.new_seed(),
+            Command::Cancel(id) => self.engine.cancel(id),
+            Command::CancelAll => self.cancel_all(),
+            Command::DismissNotice(id) => self.notices.dismiss(id),
+            Command::ClearNotices => self.notices.clear(),
+            Command::Notify { level, text } => self.notices.add(level, text, None),
+            Command::File(file) => self.file(file),
+            Command::ReleaseMemory => self.engine.release_memory(),
+            // The window carries these out itself.
+            Command::View(_) => {}
+        }
+    }
+
+    /// Folds in what jobs and files gave, and submits what live panels need. Returns when to call again at the latest.
+    pub fn update(&mut self, now: Duration) -> Option<Duration> {
+        self.now = now;
+        self.fold_background();
+        self.fold_events();
+        self.submit_live()
+    }
+
+    /// Writes the preferences if they changed since they were last written.
+    pub fn save_preferences(&mut self) {
+        let Some(folders) = &self.folders else { return };
+        if self.preferences == self.saved_preferences {
+            return;
+        }
+        self.saved_preferences = self.preferences.clone();
+        if let Err(error) = self.preferences.write(folders) {
+            let text =
+                format!("The preferences were not saved: {error}. Check the folder {}.", folders.config.display());
+            self.notices.add(Level::Warning, text, None);
+        }
+    }
+
+    /// What the user is making.
+    pub fn document(&self) -> &Document {
+        self.history.document()
+    }
+
+    /// Undo and redo, for menus.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What is remembered between runs.
+    pub fn preferences(&self) -> &Preferences {
+        &self.preferences
+    }
+
+    /// What can be picked from.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The tool in hand.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// The heatmap.
+    pub fn lens(&self) -> &Lens {
+        &self.lens
+    }
+
+    /// The picture that forms, and the pictures that were made.
+    pub fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// The zero-shot scores.
+    pub fn zero_shot(&self) -> &ZeroShot {
+        &self.zero_shot
+    }
+
+    /// How long the prompt and the negative prompt are; `None` until first counted.
+    pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
+        self.tokens.counts
+    }
+
+    /// What runs and what waits.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// What went wrong.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Whether a file is being read or written.
+    pub fn is_file_busy(&self) -> bool {
+        self.background.is_busy()
+    }
+
+    /// The time of the last command or update.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// What the lens looks for right now.
+    pub fn lens_phrase(&self) -> &str {
+        let document = self.document();
+        if self.preferences.lens_follows_prompt {
+            crate::prompt::phrase::phrase_at(&document.prompt, self.prompt_caret)
+        } else {
+            document.lens_phrase.trim()
+        }
+    }
+
+    fn edit(&mut self, edit: Edit) {
+        if let Err(error) = self.history.apply(edit, self.now) {
+            self.notices.add(Level::Warning, sentence(&error.to_string()), None);
+        }
+    }
+
+    fn submit(&mut self, spec: JobSpec, lane: Lane) -> JobId {
+        let name = spec.name();
+        let detail = prepare::describe(&spec);
+        let id = self.engine.submit(spec, lane);
+        self.jobs.submitted(id, name, detail, lane, self.now);
+        id
+    }
+
+    fn cancel_all(&mut self) {
+        for job in self.jobs.active() {
+            self.engine.cancel(job.id);
+        }
+    }
+}
+
+/// `text` with a capital first letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", chars.as_str())
+}

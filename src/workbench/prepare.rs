@@ -1,0 +1,112 @@
+//! From document and preferences to requests: pure functions, nothing is sent from here.
+
+use super::command::PreviewTarget;
+use crate::document::Document;
+use crate::job::JobSpec;
+use crate::job::spec::{
+    CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
+};
+use crate::prompt::template::lines;
+use crate::store::preferences::Preferences;
+
+/// The picture that lens and zero-shot look at; `None` if none is open.
+fn marked_picture(document: &Document, preferences: &Preferences) -> Option<MarkedPicture> {
+    let canvas = document.canvas.as_ref()?;
+    let marks = if preferences.marks_count { canvas.marks.clone() } else { Vec::new() };
+    Some(MarkedPicture { picture: canvas.picture.clone(), marks })
+}
+
+/// The request of the lens for `phrase`; `None` if there is no picture or nothing to look for, or the lens is off.
+pub fn heatmap(document: &Document, preferences: &Preferences, phrase: &str) -> Option<HeatmapSpec> {
+    if !preferences.lens_on || phrase.trim().is_empty() {
+        return None;
+    }
+    Some(HeatmapSpec {
+        model: preferences.clip_model.clone(),
+        image: marked_picture(document, preferences)?,
+        phrases: vec![phrase.trim().to_owned()],
+        method: HeatmapMethod::Auto,
+    })
+}
+
+/// The request of the zero-shot panel; `None` if there is no picture, no class or no template.
+pub fn zero_shot(document: &Document, preferences: &Preferences) -> Option<ZeroShotSpec> {
+    let (classes, templates) = (lines(&document.classes), lines(&document.templates));
+    if classes.is_empty() || templates.is_empty() {
+        return None;
+    }
+    Some(ZeroShotSpec {
+        model: preferences.clip_model.clone(),
+        images: vec![marked_picture(document, preferences)?],
+        classes,
+        templates,
+        combine: document.combine,
+    })
+}
+
+/// The request for the lengths of prompt and negative prompt.
+pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountTokensSpec {
+    CountTokensSpec {
+        model: preferences.diffusion_model.clone(),
+        texts: vec![document.prompt.clone(), document.negative.clone()],
+    }
+}
+
+/// Why there is nothing to generate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NothingToGenerate {
+    /// Inpainting needs a picture.
+    #[error("open a picture first, then paint over what is to change")]
+    NoPicture,
+    /// Inpainting needs a mask.
+    #[error("paint over what is to change first (the mask brush is on B)")]
+    NoMask,
+}
+
+/// The request for `count` pictures.
+///
+/// # Errors
+/// If inpainting is asked for without a picture or a mask.
+pub fn generate(
+    document: &Document,
+    preferences: &Preferences,
+    target: PreviewTarget,
+    count: u32,
+) -> Result<GenerateSpec, NothingToGenerate> {
+    let init = match target {
+        PreviewTarget::NewPicture => None,
+        PreviewTarget::Inpaint => {
+            let canvas = document.canvas.as_ref().ok_or(NothingToGenerate::NoPicture)?;
+            if canvas.mask.is_empty() {
+                return Err(NothingToGenerate::NoMask);
+            }
+            Some(InitSpec {
+                picture: canvas.picture.clone(),
+                mask: Some(canvas.mask.clone()),
+                strength: document.strength,
+            })
+        }
+    };
+    Ok(GenerateSpec {
+        model: preferences.diffusion_model.clone(),
+        prompt: document.prompt.clone(),
+        negative: document.negative.clone(),
+        sampling: document.sampling.clone(),
+        count,
+        init,
+    })
+}
+
+/// What a job works on, in a few words.
+pub fn describe(spec: &JobSpec) -> String {
+    match spec {
+        JobSpec::CountTokens(_) => String::new(),
+        JobSpec::Heatmap(spec) => spec.phrases.join(", "),
+        JobSpec::ZeroShot(spec) => format!("{} classes, {} templates", spec.classes.len(), spec.templates.len()),
+        JobSpec::Generate(spec) => {
+            let words: String = spec.prompt.split_whitespace().take(12).collect::<Vec<_>>().join(" ");
+            if words.is_empty() { "(empty prompt)".to_owned() } else { words }
+        }
+        JobSpec::Embed(_) | JobSpec::Bench(_) => String::new(),
+    }
+}
