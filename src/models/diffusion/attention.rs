@@ -1,0 +1,190 @@
+//! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
+
+use candle_core::Tensor;
+use candle_nn::{
+    Conv2d, GroupNorm, LayerNorm, Linear, Module, VarBuilder, group_norm, layer_norm, linear, linear_no_bias,
+};
+
+use super::blocks::conv1x1;
+use crate::models::error::{ModelError, Result};
+use crate::models::hook::Hooks;
+use crate::models::kernels::{attention, geglu, merge_heads, split_heads};
+
+/// The sizes of a transformer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransformerSizes {
+    pub(super) channels: usize,
+    pub(super) heads: usize,
+    pub(super) layers: usize,
+    pub(super) prompt_width: usize,
+    pub(super) groups: usize,
+    pub(super) is_linear: bool,
+}
+
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn load(channels: usize, context: usize, heads: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            query: linear_no_bias(channels, channels, vb.pp("to_q"))?,
+            key: linear_no_bias(context, channels, vb.pp("to_k"))?,
+            value: linear_no_bias(context, channels, vb.pp("to_v"))?,
+            output: linear(channels, channels, vb.pp("to_out.0"))?,
+            heads,
+        })
+    }
+
+    fn forward(&self, xs: &Tensor, context: Option<&Tensor>, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+        let source = context.unwrap_or(xs);
+        let q = split_heads(&self.query.forward(xs)?, self.heads)?;
+        let k = split_heads(&self.key.forward(source)?, self.heads)?;
+        let v = split_heads(&self.value.forward(source)?, self.heads)?;
+        let attended = attention(&q, &k, &v, None, hooks, context.is_some())?;
+        Ok(self.output.forward(&merge_heads(&attended)?)?)
+    }
+}
+
+struct TransformerBlock {
+    norm1: LayerNorm,
+    own: Attention,
+    norm2: LayerNorm,
+    cross: Attention,
+    norm3: LayerNorm,
+    inner: Linear,
+    outer: Linear,
+}
+
+impl TransformerBlock {
+    fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
+        let TransformerSizes { channels, heads, prompt_width, .. } = sizes;
+        let norm = |name: &str| layer_norm(channels, 1e-5, vb.pp(name));
+        Ok(Self {
+            norm1: norm("norm1")?,
+            own: Attention::load(channels, channels, heads, &vb.pp("attn1"))?,
+            norm2: norm("norm2")?,
+            cross: Attention::load(channels, prompt_width, heads, &vb.pp("attn2"))?,
+            norm3: norm("norm3")?,
+            inner: linear(channels, channels * 8, vb.pp("ff.net.0.proj"))?,
+            outer: linear(channels * 4, channels, vb.pp("ff.net.2"))?,
+        })
+    }
+
+    fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+        let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks)?)?;
+        let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks)?)?;
+        let inner = geglu(&self.inner.forward(&self.norm3.forward(&xs)?)?)?;
+        Ok((&xs + self.outer.forward(&inner)?)?)
+    }
+}
+
+/// Around the transformer layers: the same weights, laid out for a linear layer or for a 1x1 convolution.
+enum Projection {
+    Linear(Linear),
+    Conv(Conv2d),
+}
+
+impl Projection {
+    fn load(sizes: TransformerSizes, vb: VarBuilder<'_>) -> Result<Self> {
+        let channels = sizes.channels;
+        Ok(match sizes.is_linear {
+            true => Self::Linear(linear(channels, channels, vb)?),
+            false => Self::Conv(conv1x1(channels, channels, vb)?),
+        })
+    }
+}
+
+/// diffusers' `Transformer2DModel` with a residual connection around it.
+pub(super) struct SpatialTransformer {
+    norm: GroupNorm,
+    project_in: Projection,
+    blocks: Vec<TransformerBlock>,
+    project_out: Projection,
+}
+
+impl SpatialTransformer {
+    pub(super) fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
+        if sizes.heads == 0 || !sizes.channels.is_multiple_of(sizes.heads) {
+            return Err(ModelError::BadInput(format!(
+                "{} channels do not divide into {} attention heads",
+                sizes.channels, sizes.heads
+            )));
+        }
+        let blocks = vb.pp("transformer_blocks");
+        let blocks: Result<_> = (0..sizes.layers).map(|i| TransformerBlock::load(sizes, &blocks.pp(i))).collect();
+        Ok(Self {
+            norm: group_norm(sizes.groups, sizes.channels, 1e-6, vb.pp("norm"))?,
+            project_in: Projection::load(sizes, vb.pp("proj_in"))?,
+            blocks: blocks?,
+            project_out: Projection::load(sizes, vb.pp("proj_out"))?,
+        })
+    }
+
+    /// (batch, channels, h, w) and the prompt (batch, length, prompt width) -> (batch, channels, h, w).
+    pub(super) fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+        let (batch, channels, height, width) = xs.dims4()?;
+        let sequence = |xs: &Tensor| -> Result<Tensor> { Ok(xs.flatten_from(2)?.transpose(1, 2)?.contiguous()?) };
+        let normed = self.norm.forward(xs)?;
+        let mut hidden = match &self.project_in {
+            Projection::Linear(projection) => projection.forward(&sequence(&normed)?)?,
+            Projection::Conv(projection) => sequence(&projection.forward(&normed)?)?,
+        };
+        for block in &self.blocks {
+            hidden = block.forward(&hidden, prompt, hooks)?;
+        }
+        let picture = |xs: &Tensor| -> Result<Tensor> {
+            Ok(xs.transpose(1, 2)?.reshape((batch, channels, height, width))?.contiguous()?)
+        };
+        let hidden = match &self.project_out {
+            Projection::Linear(projection) => picture(&projection.forward(&hidden)?)?,
+            Projection::Conv(projection) => projection.forward(&picture(&hidden)?)?,
+        };
+        Ok((hidden + xs)?)
+    }
+}
+
+/// Single-headed self-attention of the autoencoder's middle, with a residual connection.
+pub(super) struct SelfAttention {
+    norm: GroupNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+}
+
+impl SelfAttention {
+    pub(super) fn load(channels: usize, groups: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        // Older files have other names for the same four matrices, some of them as 1x1 convolutions.
+        let projection = |new: &str, old: &str| -> Result<Linear> {
+            let vb = if vb.contains_tensor(&format!("{new}.weight")) { vb.pp(new) } else { vb.pp(old) };
+            let weight = match vb.get((channels, channels), "weight") {
+                Ok(weight) => weight,
+                Err(_) => vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?,
+            };
+            Ok(Linear::new(weight, Some(vb.get(channels, "bias")?)))
+        };
+        Ok(Self {
+            norm: group_norm(groups, channels, 1e-6, vb.pp("group_norm"))?,
+            query: projection("to_q", "query")?,
+            key: projection("to_k", "key")?,
+            value: projection("to_v", "value")?,
+            output: projection("to_out.0", "proj_attn")?,
+        })
+    }
+
+    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = xs.dims4()?;
+        let sequence = self.norm.forward(xs)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let head = |projection: &Linear| split_heads(&projection.forward(&sequence)?, 1);
+        let attended =
+            attention(&head(&self.query)?, &head(&self.key)?, &head(&self.value)?, None, &mut Hooks::none(), false)?;
+        let hidden = self.output.forward(&merge_heads(&attended)?)?;
+        let hidden = hidden.transpose(1, 2)?.reshape((batch, channels, height, width))?;
+        Ok((hidden + xs)?)
+    }
+}

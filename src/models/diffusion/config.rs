@@ -1,0 +1,143 @@
+//! `config.json` of `unet/` and `vae/`, with diffusers' defaults for fields that are missing.
+
+use serde::Deserialize;
+
+/// A number for all blocks, or one for each.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum PerBlock {
+    /// For all.
+    Same(usize),
+    /// For each, highest resolution first.
+    Each(Vec<usize>),
+}
+
+impl PerBlock {
+    /// The number of block `index`; 0 if the list is too short, which no net accepts.
+    pub fn at(&self, index: usize) -> usize {
+        match self {
+            Self::Same(value) => *value,
+            Self::Each(values) => values.get(index).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// The denoising net (diffusers `UNet2DConditionModel`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct UnetConfig {
+    /// Channels in: 4, or 9 for inpainting nets.
+    pub in_channels: usize,
+    /// Channels out.
+    pub out_channels: usize,
+    /// Channels of each block, highest resolution first.
+    pub block_out_channels: Vec<usize>,
+    /// Kinds of the blocks on the way down.
+    pub down_block_types: Vec<String>,
+    /// Kinds of the blocks on the way up.
+    pub up_block_types: Vec<String>,
+    /// Kind of the block in the middle; absent in the smallest nets.
+    pub mid_block_type: Option<String>,
+    /// Residual blocks of each block.
+    pub layers_per_block: PerBlock,
+    /// Width of the prompt's states.
+    pub cross_attention_dim: usize,
+    /// Despite its name the number of heads, where `num_attention_heads` is absent.
+    pub attention_head_dim: PerBlock,
+    /// Heads of each block.
+    pub num_attention_heads: Option<PerBlock>,
+    /// Transformer layers of each attention.
+    pub transformer_layers_per_block: PerBlock,
+    /// Projections around attention are linear instead of 1x1 convolutions.
+    pub use_linear_projection: bool,
+    /// Groups of the group norms.
+    pub norm_num_groups: usize,
+    /// Epsilon of the group norms.
+    pub norm_eps: f64,
+    /// Cosines before sines in the time embedding.
+    pub flip_sin_to_cos: bool,
+    /// Shift of the time embedding's frequencies.
+    pub freq_shift: f64,
+    /// Side of the latents that it was trained on.
+    pub sample_size: Option<usize>,
+}
+
+impl Default for UnetConfig {
+    fn default() -> Self {
+        let names = |names: [&str; 4]| names.map(str::to_owned).to_vec();
+        let cross = "CrossAttnDownBlock2D";
+        let up = "CrossAttnUpBlock2D";
+        Self {
+            in_channels: 4,
+            out_channels: 4,
+            block_out_channels: vec![320, 640, 1280, 1280],
+            down_block_types: names([cross, cross, cross, "DownBlock2D"]),
+            up_block_types: names(["UpBlock2D", up, up, up]),
+            mid_block_type: Some("UNetMidBlock2DCrossAttn".to_owned()),
+            layers_per_block: PerBlock::Same(2),
+            cross_attention_dim: 1280,
+            attention_head_dim: PerBlock::Same(8),
+            num_attention_heads: None,
+            transformer_layers_per_block: PerBlock::Same(1),
+            use_linear_projection: false,
+            norm_num_groups: 32,
+            norm_eps: 1e-5,
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+            sample_size: None,
+        }
+    }
+}
+
+impl UnetConfig {
+    /// Attention heads of block `index`, as diffusers reads the two fields.
+    pub fn heads(&self, index: usize) -> usize {
+        self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).at(index)
+    }
+}
+
+/// The autoencoder (diffusers `AutoencoderKL`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct VaeConfig {
+    /// Channels of pictures.
+    pub in_channels: usize,
+    /// Channels of pictures.
+    pub out_channels: usize,
+    /// Channels of latents.
+    pub latent_channels: usize,
+    /// Channels of each block, highest resolution first.
+    pub block_out_channels: Vec<usize>,
+    /// Residual blocks of each block on the way down; one more on the way up.
+    pub layers_per_block: usize,
+    /// Groups of the group norms.
+    pub norm_num_groups: usize,
+    /// What latents are multiplied by for the denoising net.
+    pub scaling_factor: f64,
+    /// What is taken from latents before that.
+    pub shift_factor: Option<f64>,
+    /// Self-attention in the middle.
+    pub mid_block_add_attention: bool,
+    /// A 1x1 convolution after the encoder.
+    pub use_quant_conv: bool,
+    /// A 1x1 convolution before the decoder.
+    pub use_post_quant_conv: bool,
+}
+
+impl Default for VaeConfig {
+    fn default() -> Self {
+        Self {
+            in_channels: 3,
+            out_channels: 3,
+            latent_channels: 4,
+            block_out_channels: vec![64],
+            layers_per_block: 1,
+            norm_num_groups: 32,
+            scaling_factor: 0.18215,
+            shift_factor: None,
+            mid_block_add_attention: true,
+            use_quant_conv: true,
+            use_post_quant_conv: true,
+        }
+    }
+}

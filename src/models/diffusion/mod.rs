@@ -1,0 +1,48 @@
+//! The Stable Diffusion family in diffusers layout: denoising net and autoencoder, built from their `config.json`.
+
+mod attention;
+mod blocks;
+mod config;
+mod unet;
+mod vae;
+
+pub use config::{PerBlock, UnetConfig, VaeConfig};
+pub use unet::Unet;
+pub use vae::Vae;
+
+use super::error::{ModelError, Result};
+use super::files::ModelFiles;
+
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+
+/// A setting that our nets do not have.
+fn unsupported(files: &ModelFiles, key: &str, value: &str) -> ModelError {
+    let reason = format!("Maquette cannot run a model with \"{key}\": {value}");
+    ModelError::BadFile { path: files.path_of("config.json"), reason }
+}
+
+/// Refuses a `config.json` that sets one of `keys` to anything but its harmless value, by name.
+fn refuse(files: &ModelFiles, keys: &[(&str, &str)]) -> Result<()> {
+    let raw: serde_json::Value = files.read_json("config.json")?;
+    for (key, harmless) in keys {
+        let Some(value) = raw.get(key).filter(|value| !value.is_null() && **value != serde_json::Value::Bool(false)) else {
+            continue;
+        };
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if text != *harmless {
+            return Err(unsupported(files, key, &text));
+        }
+    }
+    Ok(())
+}
+
+/// Tensor errors while loading are about the file: they say so.
+fn explain(files: &ModelFiles, error: ModelError) -> ModelError {
+    match error {
+        ModelError::Tensor(error) => ModelError::BadFile {
+            path: files.path_of(WEIGHTS),
+            reason: format!("{error}; the configuration does not fit the weights"),
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,210 @@
+//! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Conv2d, GroupNorm, Module, VarBuilder, group_norm};
+
+use super::attention::SelfAttention;
+use super::blocks::{Downsample, Norms, ResnetBlock, Upsample, conv1x1, conv3x3};
+use super::config::VaeConfig;
+use super::{WEIGHTS, explain, refuse, unsupported};
+use crate::base::task::TaskCx;
+use crate::models::error::Result;
+use crate::models::files::ModelFiles;
+
+/// Settings and the only value that they may have besides null and false.
+const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
+
+struct Middle {
+    first: ResnetBlock,
+    attention: Option<SelfAttention>,
+    second: ResnetBlock,
+}
+
+impl Middle {
+    fn load(channels: usize, config: &VaeConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
+        let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
+        let attention = config
+            .mid_block_add_attention
+            .then(|| SelfAttention::load(channels, config.norm_num_groups, &vb.pp("attentions.0")));
+        Ok(Self { first: resnet(0)?, attention: attention.transpose()?, second: resnet(1)? })
+    }
+
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let mut xs = self.first.forward(xs, None)?;
+        if let Some(attention) = &self.attention {
+            xs = attention.forward(&xs)?;
+        }
+        self.second.forward(&xs, None)
+    }
+}
+
+struct EncoderBlock {
+    resnets: Vec<ResnetBlock>,
+    downsample: Option<Downsample>,
+}
+
+struct DecoderBlock {
+    resnets: Vec<ResnetBlock>,
+    upsample: Option<Upsample>,
+}
+
+struct Ends {
+    conv_in: Conv2d,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+/// The autoencoder.
+pub struct Vae {
+    config: VaeConfig,
+    encoder: (Ends, Vec<EncoderBlock>, Middle),
+    decoder: (Ends, Vec<DecoderBlock>, Middle),
+    quant: Option<Conv2d>,
+    post_quant: Option<Conv2d>,
+}
+
+impl Vae {
+    /// Reads a `vae/` folder.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        let config: VaeConfig = files.read_json("config.json")?;
+        if config.block_out_channels.is_empty() || config.scaling_factor == 0.0 {
+            return Err(unsupported(files, "block_out_channels", "none, or a scaling factor of zero"));
+        }
+        if config.norm_num_groups == 0 {
+            return Err(unsupported(files, "norm_num_groups", "0"));
+        }
+        refuse(files, &UNSUPPORTED)?;
+        let vb = files.tensors(WEIGHTS, dtype, device)?;
+        Self::build(config, &vb).map_err(|error| explain(files, error))
+    }
+
+    fn build(config: VaeConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        let latent = config.latent_channels;
+        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, vb.pp("quant_conv")));
+        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, vb.pp("post_quant_conv")));
+        Ok(Self {
+            encoder: build_encoder(&config, &vb.pp("encoder"))?,
+            decoder: build_decoder(&config, &vb.pp("decoder"))?,
+            quant: quant.transpose()?,
+            post_quant: post_quant.transpose()?,
+            config,
+        })
+    }
+
+    /// Pixels of a picture's side for each latent.
+    pub fn factor(&self) -> usize {
+        1 << (self.config.block_out_channels.len() - 1)
+    }
+
+    /// Channels of latents.
+    pub fn latent_channels(&self) -> usize {
+        self.config.latent_channels
+    }
+
+    /// The mean of the latents (batch, latent channels, h / factor, w / factor), scaled for the denoising net, of pictures
+    /// (batch, 3, h, w) in -1..=1.
+    ///
+    /// # Errors
+    /// If shapes do not fit, or the task is cancelled.
+    pub fn encode_mean(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let (ends, blocks, middle) = &self.encoder;
+        let mut xs = ends.conv_in.forward(pictures)?;
+        for block in blocks {
+            for resnet in &block.resnets {
+                cx.checkpoint()?;
+                xs = resnet.forward(&xs, None)?;
+            }
+            if let Some(downsample) = &block.downsample {
+                xs = downsample.forward(&xs)?;
+            }
+        }
+        let xs = ends.conv_out.forward(&ends.norm_out.forward(&middle.forward(&xs)?)?.silu()?)?;
+        let moments = match &self.quant {
+            Some(quant) => quant.forward(&xs)?,
+            None => xs,
+        };
+        let mean = moments.narrow(1, 0, self.config.latent_channels)?;
+        Ok(((mean - self.config.shift_factor.unwrap_or(0.0))? * self.config.scaling_factor)?)
+    }
+
+    /// Pictures (batch, 3, h * factor, w * factor), about -1..=1, of scaled latents (batch, latent channels, h, w).
+    ///
+    /// # Errors
+    /// If shapes do not fit, or the task is cancelled.
+    pub fn decode(&self, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let (ends, blocks, middle) = &self.decoder;
+        let latents = ((latents / self.config.scaling_factor)? + self.config.shift_factor.unwrap_or(0.0))?;
+        let latents = match &self.post_quant {
+            Some(post_quant) => post_quant.forward(&latents)?,
+            None => latents,
+        };
+        let mut xs = middle.forward(&ends.conv_in.forward(&latents)?)?;
+        for block in blocks {
+            for resnet in &block.resnets {
+                cx.checkpoint()?;
+                xs = resnet.forward(&xs, None)?;
+            }
+            if let Some(upsample) = &block.upsample {
+                xs = upsample.forward(&xs)?;
+            }
+        }
+        Ok(ends.conv_out.forward(&ends.norm_out.forward(&xs)?.silu()?)?)
+    }
+}
+
+/// The autoencoder's epsilon is fixed in diffusers' code.
+fn norms(config: &VaeConfig) -> Norms {
+    Norms { groups: config.norm_num_groups, epsilon: 1e-6, time_width: None }
+}
+
+fn build_encoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<EncoderBlock>, Middle)> {
+    let (norms, channels) = (norms(config), &config.block_out_channels);
+    let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
+    let mut inputs = first;
+    let mut blocks = Vec::new();
+    for (level, &outputs) in channels.iter().enumerate() {
+        let vb = vb.pp("down_blocks").pp(level);
+        let mut resnets = Vec::new();
+        for i in 0..config.layers_per_block {
+            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
+            inputs = outputs;
+        }
+        let halves = level + 1 < channels.len();
+        let downsample = halves.then(|| Downsample::load(outputs, true, &vb.pp("downsamplers.0"))).transpose()?;
+        blocks.push(EncoderBlock { resnets, downsample });
+    }
+    let ends = Ends {
+        conv_in: conv3x3(config.in_channels, first, vb.pp("conv_in"))?,
+        norm_out: group_norm(norms.groups, last, norms.epsilon, vb.pp("conv_norm_out"))?,
+        conv_out: conv3x3(last, 2 * config.latent_channels, vb.pp("conv_out"))?,
+    };
+    Ok((ends, blocks, Middle::load(last, config, norms, &vb.pp("mid_block"))?))
+}
+
+fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
+    let norms = norms(config);
+    let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
+    let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
+    let mut inputs = first;
+    let mut blocks = Vec::new();
+    for (level, &outputs) in channels.iter().enumerate() {
+        let vb = vb.pp("up_blocks").pp(level);
+        let mut resnets = Vec::new();
+        for i in 0..=config.layers_per_block {
+            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
+            inputs = outputs;
+        }
+        let doubles = level + 1 < channels.len();
+        let upsample = doubles.then(|| Upsample::load(outputs, &vb.pp("upsamplers.0"))).transpose()?;
+        blocks.push(DecoderBlock { resnets, upsample });
+    }
+    let ends = Ends {
+        conv_in: conv3x3(config.latent_channels, first, vb.pp("conv_in"))?,
+        norm_out: group_norm(norms.groups, last, norms.epsilon, vb.pp("conv_norm_out"))?,
+        conv_out: conv3x3(last, config.out_channels, vb.pp("conv_out"))?,
+    };
+    Ok((ends, blocks, Middle::load(first, config, norms, &vb.pp("mid_block"))?))
+}

@@ -1,0 +1,265 @@
+//! A whole diffusion model and what can be asked of it.
+
+use std::cell::OnceCell;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::compose::{crop, from_tensor, latent_mask, paste, region, to_tensor};
+use super::conditioning::Conditioner;
+use super::latent_preview::LatentPreview;
+use super::sample::{Run, Start};
+use crate::base::geom::{Bounds, Extent};
+use crate::base::pixels::Picture;
+use crate::base::task::{Progress, TaskCx};
+use crate::job::output::{Generated, TokenCount};
+use crate::job::sampling::Sampling;
+use crate::job::spec::{GenerateSpec, InitSpec};
+use crate::models::diffusion::{Unet, Vae};
+use crate::models::error::{ModelError, Result};
+use crate::models::files::ModelFiles;
+use crate::models::preprocess::resize;
+use crate::models::schedulers::SchedulerConfig;
+
+/// Longest side of a generated picture, in pixels.
+const MAX_SIDE: u32 = 2048;
+/// What identifies a model: everything that its pictures depend on.
+const HASHED: [&str; 9] = [
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "scheduler/scheduler_config.json",
+];
+
+/// A diffusion model in diffusers layout, loaded.
+pub struct Diffusion {
+    files: ModelFiles,
+    conditioner: Conditioner,
+    unet: Unet,
+    vae: Vae,
+    scheduler: SchedulerConfig,
+    preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
+    hash: OnceCell<String>,
+    dtype: DType,
+    device: Device,
+}
+
+/// The part of the canvas that a run works on.
+struct Inpainting<'a> {
+    init: &'a InitSpec,
+    bounds: Bounds,
+    start: Start,
+}
+
+impl Inpainting<'_> {
+    /// The picture as it would be after no step at all.
+    fn unchanged(&self, size: Extent) -> Picture {
+        if self.init.mask.is_some() { self.init.picture.clone() } else { resize(&self.init.picture, size) }
+    }
+}
+
+impl Diffusion {
+    /// Reads the folders `unet vae text_encoder tokenizer scheduler`.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or asks for something that our nets do not have.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        let folder = |name: &str| files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) });
+        Ok(Self {
+            conditioner: Conditioner::load(files, dtype, device)?,
+            unet: Unet::load(&folder("unet")?, dtype, device)?,
+            vae: Vae::load(&folder("vae")?, dtype, device)?,
+            scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
+            preview_weights: OnceCell::new(),
+            hash: OnceCell::new(),
+            files: files.clone(),
+            dtype,
+            device: device.clone(),
+        })
+    }
+
+    /// Lengths of `texts` for the model's own tokenizer.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn count_tokens(&self, texts: &[String]) -> Result<Vec<TokenCount>> {
+        let tokenizer = self.conditioner.tokenizer();
+        let count = |text: &String| {
+            let tokens = tokenizer.encode(text)?;
+            Ok(TokenCount { tokens: tokens.ids.len() - 2 + tokens.cut, limit: tokenizer.limit() })
+        };
+        texts.iter().map(count).collect()
+    }
+
+    /// Makes the pictures of `spec`.
+    ///
+    /// # Errors
+    /// [`ModelError::BadInput`] if a number makes no sense, [`ModelError::Cancelled`] if the task is cancelled.
+    pub fn generate(&self, spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated> {
+        let mut remarks = Vec::new();
+        let size = self.checked_size(spec, &mut remarks)?;
+        cx.progress(Progress::steps("Reading the prompt", 0, 0));
+        let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
+        let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
+        self.remark_cut("prompt", prompt_cut, &mut remarks);
+        self.remark_cut("negative prompt", negative_cut, &mut remarks);
+        let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;
+        let factor = self.vae.factor();
+        let preview = LatentPreview::new(&self.vae, &self.preview_weights, self.dtype, &self.device);
+        let run = Run {
+            unet: &self.unet,
+            scheduler: &self.scheduler,
+            sampling: &spec.sampling,
+            prompt: &prompt,
+            negative: &negative,
+            shape: [self.vae.latent_channels(), size.height as usize / factor, size.width as usize / factor],
+            start: inpainting.as_ref().map(|inpainting| &inpainting.start),
+            preview: &preview,
+            device: &self.device,
+        };
+        let (steps, mut pictures) = (run.steps(), Vec::new());
+        if steps == 0 {
+            remarks.push("the strength is too low for a single step: the picture was kept as it was".to_owned());
+        }
+        for index in 0..spec.count {
+            let seed = spec.sampling.seed.wrapping_add(u64::from(index));
+            let picture = match &inpainting {
+                Some(inpainting) if steps == 0 => inpainting.unchanged(size),
+                _ => {
+                    let total = spec.count.saturating_mul(steps);
+                    let latents = run.latents(seed, index.saturating_mul(steps), total, cx)?;
+                    self.finish(&latents, inpainting.as_ref(), cx)?
+                }
+            };
+            pictures.push((seed, picture));
+        }
+        Ok(Generated { pictures, remarks, model_hash: self.model_hash()? })
+    }
+
+    /// The states of a prompt, computed anew: for timing.
+    ///
+    /// # Errors
+    /// If the task is cancelled.
+    pub fn text_encode(&self, prompt: &str, cx: &TaskCx<'_>) -> Result<Tensor> {
+        self.conditioner.encode_afresh(prompt, cx)
+    }
+
+    /// One call of the denoising net with a batch of two at the default size: for timing.
+    ///
+    /// # Errors
+    /// If the task is cancelled.
+    pub fn denoise_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let (prompt, _) = self.conditioner.encode("", cx)?;
+        let prompts = Tensor::cat(&[&prompt, &prompt], 0)?;
+        let latents = Tensor::cat(&[&self.blank_latents()?, &self.blank_latents()?], 0)?;
+        self.unet.forward(&latents, 500.0, &prompts, None, cx)
+    }
+
+    /// One picture of the default size from latents: for timing.
+    ///
+    /// # Errors
+    /// If the task is cancelled.
+    pub fn decode_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
+        self.vae.decode(&self.blank_latents()?, cx)
+    }
+
+    /// The size that the model was trained on, in pixels.
+    pub fn native_size(&self) -> Extent {
+        let side = self.unet.config().sample_size.unwrap_or(64) * self.vae.factor();
+        Extent::new(side as u32, side as u32)
+    }
+
+    fn blank_latents(&self) -> Result<Tensor> {
+        let side = self.unet.config().sample_size.unwrap_or(64);
+        Ok(Tensor::zeros((1, self.vae.latent_channels(), side, side), self.dtype, &self.device)?)
+    }
+
+    fn model_hash(&self) -> Result<String> {
+        if let Some(hash) = self.hash.get() {
+            return Ok(hash.clone());
+        }
+        let hash = self.files.sha256(&HASHED)?;
+        Ok(self.hash.get_or_init(|| hash).clone())
+    }
+
+    fn remark_cut(&self, what: &str, cut: usize, remarks: &mut Vec<String>) {
+        if cut > 0 {
+            let limit = self.conditioner.tokenizer().limit();
+            remarks.push(format!(
+                "the {what} is {cut} tokens too long: the model read the first {limit} and not the rest"
+            ));
+        }
+    }
+
+    /// The size that the model can make which is nearest to the one asked for.
+    fn checked_size(&self, spec: &GenerateSpec, remarks: &mut Vec<String>) -> Result<Extent> {
+        let Sampling { size, steps, guidance, .. } = &spec.sampling;
+        let bad = |text: String| Err(ModelError::BadInput(text));
+        if size.shortest() == 0 || size.longest() > MAX_SIDE {
+            return bad(format!("a picture of {size} cannot be made; choose sides from 8 to {MAX_SIDE} pixels"));
+        }
+        if !(1..=Sampling::MAX_STEPS).contains(steps) {
+            return bad(format!("{steps} steps make no picture; choose from 1 to {}", Sampling::MAX_STEPS));
+        }
+        if !guidance.is_finite() {
+            return bad("the guidance scale is not a number; choose one from 1 to 20".to_owned());
+        }
+        if self.unet.config().in_channels != self.vae.latent_channels() {
+            return bad("this denoising net wants more channels than latents have; inpainting nets are not supported"
+                .to_owned());
+        }
+        let multiple = (self.vae.factor() * self.unet.multiple()) as u32;
+        let rounded = |side: u32| ((side + multiple / 2) / multiple).max(1) * multiple;
+        let possible = Extent::new(rounded(size.width), rounded(size.height));
+        if possible != *size {
+            remarks.push(format!(
+                "the picture was made at {possible}: this model needs sides that are multiples of {multiple}"
+            ));
+        }
+        Ok(possible)
+    }
+
+    fn prepare_init<'a>(&self, init: &'a InitSpec, size: Extent, cx: &TaskCx<'_>) -> Result<Inpainting<'a>> {
+        if !(0.0..=1.0).contains(&init.strength) {
+            return Err(ModelError::BadInput("the strength must lie between 0 and 1".to_owned()));
+        }
+        let canvas = init.picture.extent();
+        let bounds = match &init.mask {
+            Some(mask) if mask.extent() != canvas => {
+                let text =
+                    format!("the mask is {} but the picture is {canvas}; they must be of one size", mask.extent());
+                return Err(ModelError::BadInput(text));
+            }
+            Some(mask) => match mask.painted_bounds() {
+                Some(painted) => region(canvas, painted, size),
+                None => return Err(ModelError::BadInput("the mask is empty; paint over what is to change".to_owned())),
+            },
+            None => canvas.bounds(),
+        };
+        let seen = resize(&crop(&init.picture, bounds), size);
+        let latents = self.vae.encode_mean(&to_tensor(&seen, self.dtype, &self.device)?, cx)?;
+        let (_, _, height, width) = latents.dims4()?;
+        let mask = init.mask.as_ref().map(|mask| latent_mask(mask, bounds, width, height, self.dtype, &self.device));
+        let start = Start { latents, mask: mask.transpose()?, strength: as_written(init.strength) };
+        Ok(Inpainting { init, bounds, start })
+    }
+
+    fn finish(&self, latents: &Tensor, inpainting: Option<&Inpainting<'_>>, cx: &TaskCx<'_>) -> Result<Picture> {
+        let picture = from_tensor(&self.vae.decode(latents, cx)?)?;
+        Ok(match inpainting {
+            Some(Inpainting { init: InitSpec { picture: canvas, mask: Some(mask), .. }, bounds, .. }) => {
+                paste(canvas, &picture, *bounds, mask)
+            }
+            _ => picture,
+        })
+    }
+}
+
+/// The decimal number that a person wrote: the nearest 32-bit number to 0.7 is a little less, which could cost a step.
+fn as_written(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::from(number))
+}

@@ -1,0 +1,11 @@
+//! L3: nets composed into tasks: from prompts to pictures. The only sampling loop of the project is in [`sample`].
+//!
+//! Knows nothing of threads and windows; stops and reports through `TaskCx`.
+
+mod compose;
+mod conditioning;
+mod diffusion;
+mod latent_preview;
+mod sample;
+
+pub use diffusion::Diffusion;

@@ -1,0 +1,110 @@
+//! The sampling loop: from noise, or a noised picture, to latents.
+
+use candle_core::{Device, Tensor};
+
+use crate::base::task::{Progress, TaskCx};
+use crate::job::sampling::Sampling;
+use crate::models::Result;
+use crate::models::diffusion::Unet;
+use crate::models::rng::TorchRng;
+use crate::models::schedulers::{SchedulerConfig, Walk};
+
+use super::latent_preview::LatentPreview;
+
+/// What a run starts from instead of pure noise.
+pub(super) struct Start {
+    /// The picture as latents, (1, channels, h, w).
+    pub(super) latents: Tensor,
+    /// 1 where the picture may change, 0 where it must not, (1, 1, h, w); everywhere if `None`.
+    pub(super) mask: Option<Tensor>,
+    /// How far to go away from it, 0..=1.
+    pub(super) strength: f64,
+}
+
+/// Everything that a run needs besides its seed.
+pub(super) struct Run<'a> {
+    pub(super) unet: &'a Unet,
+    pub(super) scheduler: &'a SchedulerConfig,
+    pub(super) sampling: &'a Sampling,
+    /// (1, length, width).
+    pub(super) prompt: &'a Tensor,
+    /// (1, length, width).
+    pub(super) negative: &'a Tensor,
+    /// Of the latents: channels, height, width.
+    pub(super) shape: [usize; 3],
+    pub(super) start: Option<&'a Start>,
+    pub(super) preview: &'a LatentPreview<'a>,
+    pub(super) device: &'a Device,
+}
+
+impl Run<'_> {
+    /// Latents (1, channels, h, w) of the picture of `seed`. Steps are counted on from `done` of `total` in what is reported.
+    pub(super) fn latents(&self, seed: u64, done: u32, total: u32, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let mut walk = Walk::new(self.sampling.sampler, self.scheduler, self.sampling.steps as usize);
+        let mut rng = TorchRng::new(seed);
+        let noise = self.noise(&mut rng)?;
+        let (first, mut sample) = self.first_sample(&walk, &noise)?;
+        for index in first..walk.timesteps().len() {
+            cx.checkpoint()?;
+            let output = self.guided(&walk.net_input(&sample, index)?, walk.timesteps()[index], cx)?;
+            let fresh = walk.wants_noise().then(|| self.noise(&mut rng)).transpose()?;
+            let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
+            sample = match self.start {
+                Some(Start { latents, mask: Some(mask), .. }) => {
+                    let known = walk.noised_after(latents, &noise, index)?;
+                    blend(&known, &stepped.sample, mask)?
+                }
+                _ => stepped.sample,
+            };
+            let preview = if cx.wants_progress() { self.preview.picture(&stepped.predicted, cx)? } else { None };
+            let step = done + (index - first) as u32 + 1;
+            cx.progress(Progress { preview, ..Progress::steps("Denoising", step, total) });
+        }
+        Ok(sample)
+    }
+
+    /// How many steps a run really takes.
+    pub(super) fn steps(&self) -> u32 {
+        let walk = Walk::new(self.sampling.sampler, self.scheduler, self.sampling.steps as usize);
+        let first = self.start.map_or(0, |start| walk.start_for(start.strength));
+        (walk.timesteps().len() - first) as u32
+    }
+
+    fn first_sample(&self, walk: &Walk, noise: &Tensor) -> Result<(usize, Tensor)> {
+        let pure = || Ok((0, (noise * walk.init_scale())?));
+        match self.start {
+            None => pure(),
+            // At full strength nothing of the picture is to be seen, as in diffusers' inpainting.
+            Some(start) if start.strength >= 1.0 => pure(),
+            Some(start) => {
+                let first = walk.start_for(start.strength);
+                Ok((first, walk.noised_before(&start.latents, noise, first)?))
+            }
+        }
+    }
+
+    /// The net's output with classifier-free guidance (Ho and Salimans 2022); at a scale of 1 or less without.
+    fn guided(&self, input: &Tensor, timestep: f64, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let scale = f64::from(self.sampling.guidance);
+        if scale <= 1.0 {
+            return self.unet.forward(input, timestep, self.prompt, None, cx);
+        }
+        let both = Tensor::cat(&[input, input], 0)?;
+        let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
+        let output = self.unet.forward(&both, timestep, &prompts, None, cx)?;
+        let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
+        Ok((&without + ((with - &without)? * scale)?)?)
+    }
+
+    fn noise(&self, rng: &mut TorchRng) -> Result<Tensor> {
+        let [channels, height, width] = self.shape;
+        let values = rng.randn(channels * height * width);
+        let noise = Tensor::from_vec(values, (1, channels, height, width), self.device)?;
+        Ok(noise.to_dtype(self.prompt.dtype())?)
+    }
+}
+
+/// `changed` where `mask` is 1, `known` where it is 0.
+fn blend(known: &Tensor, changed: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    Ok((known + (changed - known)?.broadcast_mul(mask)?)?)
+}
