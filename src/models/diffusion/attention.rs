@@ -1,14 +1,12 @@
 //! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
 
 use candle_core::Tensor;
-use candle_nn::{
-    Conv2d, GroupNorm, LayerNorm, Linear, Module, VarBuilder, group_norm, layer_norm, linear, linear_no_bias,
-};
+use candle_nn::{Conv2d, LayerNorm, Linear, Module, VarBuilder, layer_norm, linear, linear_no_bias};
 
 use super::blocks::conv1x1;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{attention, geglu, merge_heads, split_heads};
+use crate::models::kernels::{GroupNorm, attention, geglu, merge_heads, split_heads};
 
 /// The sizes of a transformer.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +116,7 @@ impl SpatialTransformer {
         let blocks = vb.pp("transformer_blocks");
         let blocks: Result<_> = (0..sizes.layers).map(|i| TransformerBlock::load(sizes, &blocks.pp(i))).collect();
         Ok(Self {
-            norm: group_norm(sizes.groups, sizes.channels, 1e-6, vb.pp("norm"))?,
+            norm: GroupNorm::load(sizes.groups, sizes.channels, 1e-6, &vb.pp("norm"))?,
             project_in: Projection::load(sizes, vb.pp("proj_in"))?,
             blocks: blocks?,
             project_out: Projection::load(sizes, vb.pp("proj_out"))?,
@@ -169,7 +167,7 @@ impl SelfAttention {
             Ok(Linear::new(weight, Some(vb.get(channels, "bias")?)))
         };
         Ok(Self {
-            norm: group_norm(groups, channels, 1e-6, vb.pp("group_norm"))?,
+            norm: GroupNorm::load(groups, channels, 1e-6, &vb.pp("group_norm"))?,
             query: projection("to_q", "query")?,
             key: projection("to_k", "key")?,
             value: projection("to_v", "value")?,

@@ -4,16 +4,17 @@
 //! No added conditioning (SDXL), no class or guidance embedding: such configurations are refused by name.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, GroupNorm, Linear, Module, VarBuilder, group_norm, linear};
+use candle_nn::{Linear, Module, VarBuilder, linear};
 
 use super::attention::{SpatialTransformer, TransformerSizes};
-use super::blocks::{Downsample, Norms, ResnetBlock, Upsample, conv3x3};
+use super::blocks::{Downsample, Norms, ResnetBlock, Upsample};
 use super::config::UnetConfig;
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::{AttentionHook, Hooks};
+use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 19] = [
@@ -64,12 +65,12 @@ pub struct Unet {
     config: UnetConfig,
     time1: Linear,
     time2: Linear,
-    conv_in: Conv2d,
+    conv_in: Conv3x3,
     down: Vec<DownBlock>,
     mid: Option<MidBlock>,
     up: Vec<UpBlock>,
     norm_out: GroupNorm,
-    conv_out: Conv2d,
+    conv_out: Conv3x3,
 }
 
 impl Unet {
@@ -104,12 +105,12 @@ impl Unet {
         Ok(Self {
             time1: linear(first, time, vb.pp("time_embedding.linear_1"))?,
             time2: linear(time, time, vb.pp("time_embedding.linear_2"))?,
-            conv_in: conv3x3(config.in_channels, first, vb.pp("conv_in"))?,
+            conv_in: Conv3x3::load(config.in_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
             down: build_down(&config, norms, &vb.pp("down_blocks"))?,
             mid: build_mid(&config, norms, &vb.pp("mid_block"))?,
             up: build_up(&config, norms, &vb.pp("up_blocks"))?,
-            norm_out: group_norm(config.norm_num_groups, first, config.norm_eps, vb.pp("conv_norm_out"))?,
-            conv_out: conv3x3(first, config.out_channels, vb.pp("conv_out"))?,
+            norm_out: GroupNorm::load(config.norm_num_groups, first, config.norm_eps, &vb.pp("conv_norm_out"))?,
+            conv_out: Conv3x3::load(first, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
             config,
         })
     }
@@ -170,7 +171,7 @@ impl Unet {
                 xs = upsample.forward(&xs)?;
             }
         }
-        Ok(self.conv_out.forward(&self.norm_out.forward(&xs)?.silu()?)?)
+        self.conv_out.forward(&self.norm_out.forward_silu(&xs)?)
     }
 
     /// diffusers' `Timesteps` and `TimestepEmbedding`, through the SiLU that every residual block begins with. The sines are

@@ -1,15 +1,16 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, GroupNorm, Module, VarBuilder, group_norm};
+use candle_nn::{Conv2d, Module, VarBuilder};
 
 use super::attention::SelfAttention;
-use super::blocks::{Downsample, Norms, ResnetBlock, Upsample, conv1x1, conv3x3};
+use super::blocks::{Downsample, Norms, ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
+use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
@@ -49,9 +50,9 @@ struct DecoderBlock {
 }
 
 struct Ends {
-    conv_in: Conv2d,
+    conv_in: Conv3x3,
     norm_out: GroupNorm,
-    conv_out: Conv2d,
+    conv_out: Conv3x3,
 }
 
 /// The autoencoder.
@@ -121,7 +122,7 @@ impl Vae {
                 xs = downsample.forward(&xs)?;
             }
         }
-        let xs = ends.conv_out.forward(&ends.norm_out.forward(&middle.forward(&xs)?)?.silu()?)?;
+        let xs = ends.conv_out.forward(&ends.norm_out.forward_silu(&middle.forward(&xs)?)?)?;
         let moments = match &self.quant {
             Some(quant) => quant.forward(&xs)?,
             None => xs,
@@ -151,7 +152,7 @@ impl Vae {
                 xs = upsample.forward(&xs)?;
             }
         }
-        Ok(ends.conv_out.forward(&ends.norm_out.forward(&xs)?.silu()?)?)
+        ends.conv_out.forward(&ends.norm_out.forward_silu(&xs)?)
     }
 }
 
@@ -177,9 +178,9 @@ fn build_encoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<E
         blocks.push(EncoderBlock { resnets, downsample });
     }
     let ends = Ends {
-        conv_in: conv3x3(config.in_channels, first, vb.pp("conv_in"))?,
-        norm_out: group_norm(norms.groups, last, norms.epsilon, vb.pp("conv_norm_out"))?,
-        conv_out: conv3x3(last, 2 * config.latent_channels, vb.pp("conv_out"))?,
+        conv_in: Conv3x3::load(config.in_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
+        norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
+        conv_out: Conv3x3::load(last, 2 * config.latent_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
     Ok((ends, blocks, Middle::load(last, config, norms, &vb.pp("mid_block"))?))
 }
@@ -202,9 +203,9 @@ fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<D
         blocks.push(DecoderBlock { resnets, upsample });
     }
     let ends = Ends {
-        conv_in: conv3x3(config.latent_channels, first, vb.pp("conv_in"))?,
-        norm_out: group_norm(norms.groups, last, norms.epsilon, vb.pp("conv_norm_out"))?,
-        conv_out: conv3x3(last, config.out_channels, vb.pp("conv_out"))?,
+        conv_in: Conv3x3::load(config.latent_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
+        norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
+        conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
     Ok((ends, blocks, Middle::load(first, config, norms, &vb.pp("mid_block"))?))
 }

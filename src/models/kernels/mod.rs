@@ -2,6 +2,20 @@
 
 mod activation;
 mod attention;
+mod conv;
+mod norm;
 
 pub use activation::{Activation, geglu};
 pub use attention::{attention, causal_bias, merge_heads, split_heads};
+pub use conv::{Conv3x3, Geometry};
+pub use norm::GroupNorm;
+
+use candle_core::{CpuStorage, Layout};
+
+/// The numbers of a tensor that lie one after the other.
+fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(storage.as_slice::<f32>()?.get(start..end).unwrap_or_default()),
+        None => candle_core::bail!("a kernel was given a tensor with gaps"),
+    }
+}
