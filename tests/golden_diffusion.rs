@@ -3,13 +3,15 @@
 //! `tests/golden/diffusion/make.py` made the files. Tolerances are relative to the largest number that is expected.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use maquette::base::cancel::CancelFlag;
 use maquette::base::geom::Extent;
 use maquette::base::pixels::{Mask, Picture};
-use maquette::base::task::TaskCx;
+use maquette::base::task::{Progress, TaskCx, TaskHost};
 use maquette::job::ModelRef;
 use maquette::job::sampling::{Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
@@ -356,4 +358,48 @@ fn requests_that_make_no_sense_are_refused() {
     assert_eq!((rounded.pictures[0].1.extent(), rounded.remarks.len()), (Extent::new(16, 16), 1));
     let long = diffusion.generate(&spec(&"cube ".repeat(20), Sampler::Euler, 1, 1.0, 16), &TaskCx::detached()).unwrap();
     assert_eq!(long.remarks.len(), 1, "{:?}", long.remarks);
+}
+
+/// Sees everything, and stops the task when it has seen enough.
+struct Audience {
+    cancel: CancelFlag,
+    patience: usize,
+    seen: RefCell<Vec<Progress>>,
+}
+
+impl TaskHost for Audience {
+    fn progress(&self, progress: Progress) {
+        self.seen.borrow_mut().push(progress);
+        if self.seen.borrow().len() >= self.patience {
+            self.cancel.cancel();
+        }
+    }
+
+    fn wants_progress(&self) -> bool {
+        true
+    }
+
+    fn serve_urgent(&self) {}
+}
+
+#[test]
+fn progress_counts_every_step_and_shows_what_becomes_of_it() {
+    let diffusion = tiny();
+    let request = GenerateSpec { count: 2, ..spec("a red cube", Sampler::DpmPlusPlus2M, 3, 3.0, 16) };
+    let watch = |patience: usize| {
+        let host = Audience { cancel: CancelFlag::default(), patience, seen: RefCell::default() };
+        let made = diffusion.generate(&request, &TaskCx::new(host.cancel.clone(), &host));
+        (made, host.seen.into_inner())
+    };
+    let (made, seen) = watch(usize::MAX);
+    assert_eq!(made.unwrap(), diffusion.generate(&request, &TaskCx::detached()).unwrap());
+    let steps: Vec<_> = seen.iter().filter(|p| p.stage == "Denoising").collect();
+    assert_eq!(
+        steps.iter().map(|p| (p.done, p.total)).collect::<Vec<_>>(),
+        (1..=6).map(|i| (i, 6)).collect::<Vec<_>>()
+    );
+    assert!(steps.iter().all(|p| p.preview.as_ref().is_some_and(|preview| preview.extent() == Extent::new(8, 8))));
+    let (made, seen) = watch(3);
+    assert!(matches!(made, Err(ModelError::Cancelled)), "{made:?}");
+    assert_eq!(seen.len(), 3);
 }

@@ -23,13 +23,14 @@ use crate::models::schedulers::SchedulerConfig;
 /// Longest side of a generated picture, in pixels.
 const MAX_SIDE: u32 = 2048;
 /// What identifies a model: everything that its pictures depend on.
-const HASHED: [&str; 9] = [
+const HASHED: [&str; 10] = [
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors",
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
     "text_encoder/config.json",
     "text_encoder/model.safetensors",
+    "tokenizer/tokenizer.json",
     "tokenizer/vocab.json",
     "tokenizer/merges.txt",
     "scheduler/scheduler_config.json",

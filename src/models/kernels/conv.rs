@@ -93,9 +93,10 @@ struct Sizes {
     out_width: usize,
 }
 
-/// A part of the work: `rows` of picture `picture`, and some of the output channels.
+/// A part of the work: some rows of some pictures, and some of the output channels.
 struct Part {
-    picture: usize,
+    first_picture: usize,
+    pictures: usize,
     first_row: usize,
     rows: usize,
     first_channel: usize,
@@ -131,15 +132,17 @@ impl CustomOp3 for Unfolded {
             .into_par_iter()
             .map(|index| {
                 let part = &parts[index];
-                let picture = &xs[part.picture * inputs * height * width..][..inputs * height * width];
-                multiply(part, &unfold(part, picture, sizes), weight, bias, sizes)
+                let volume = inputs * height * width;
+                let pictures = &xs[part.first_picture * volume..][..part.pictures * volume];
+                multiply(part, &unfold(part, pictures, sizes), weight, bias, sizes)
             })
             .collect();
         let mut out = vec![0f32; batch * outputs * area];
         for (part, values) in parts.iter().zip(&computed) {
             let pixels = part.rows * out_width;
             for (index, row) in values.chunks_exact(pixels).enumerate() {
-                let plane = part.picture * outputs + part.first_channel + index;
+                let (channel, picture) = (index / part.pictures, index % part.pictures);
+                let plane = (part.first_picture + picture) * outputs + part.first_channel + channel;
                 out[plane * area + part.first_row * out_width..][..pixels].copy_from_slice(row);
             }
         }
@@ -151,12 +154,16 @@ fn parts(batch: usize, outputs: usize, sizes: Sizes) -> Vec<Part> {
     let rows = (STRIP / sizes.out_width.max(1)).clamp(1, sizes.out_height.max(1));
     // Unfolding anew for each block of channels pays only where there would be too few parts to share out.
     let channels = if sizes.out_height <= rows { CHANNELS.max(outputs.div_ceil(4)) } else { outputs };
+    // Small pictures go together: reading the weights costs more than the pictures do.
+    let area = sizes.out_height * sizes.out_width;
+    let together = (STRIP / area.max(1)).clamp(1, batch.max(1));
     let mut parts = Vec::new();
-    for picture in 0..batch {
+    for first_picture in (0..batch).step_by(together) {
         for first_row in (0..sizes.out_height).step_by(rows) {
             for first_channel in (0..outputs).step_by(channels.max(1)) {
                 parts.push(Part {
-                    picture,
+                    first_picture,
+                    pictures: together.min(batch - first_picture),
                     first_row,
                     rows: rows.min(sizes.out_height - first_row),
                     first_channel,
@@ -168,14 +175,15 @@ fn parts(batch: usize, outputs: usize, sizes: Sizes) -> Vec<Part> {
     parts
 }
 
-/// The columns of a part, (inputs * 9, rows * out width): what each weight is multiplied by at each place.
-fn unfold(part: &Part, picture: &[f32], sizes: Sizes) -> Vec<f32> {
+/// The columns of a part, (inputs * 9, pictures * rows * out width): what each weight is multiplied by at each place.
+fn unfold(part: &Part, pictures: &[f32], sizes: Sizes) -> Vec<f32> {
     let Sizes { geometry: Geometry { stride, before, .. }, inputs, height, width, out_width, .. } = sizes;
     let pixels = part.rows * out_width;
-    let mut columns = vec![0f32; inputs * SIDE * SIDE * pixels];
+    let mut columns = vec![0f32; inputs * SIDE * SIDE * part.pictures * pixels];
     for (index, column) in columns.chunks_exact_mut(pixels).enumerate() {
+        let (picture, index) = (index % part.pictures, index / part.pictures);
         let (channel, ky, kx) = (index / (SIDE * SIDE), index / SIDE % SIDE, index % SIDE);
-        let plane = &picture[channel * height * width..][..height * width];
+        let plane = &pictures[(picture * inputs + channel) * height * width..][..height * width];
         // Places whose pixel lies left of the picture, and the first whose pixel lies right of it.
         let first = before.saturating_sub(kx).div_ceil(stride).min(out_width);
         let end = (width + before).saturating_sub(kx).div_ceil(stride).clamp(first, out_width);
@@ -197,9 +205,9 @@ fn unfold(part: &Part, picture: &[f32], sizes: Sizes) -> Vec<f32> {
     columns
 }
 
-/// Weights times columns plus bias, (channels, rows * out width).
+/// Weights times columns plus bias, (channels, pictures * rows * out width).
 fn multiply(part: &Part, columns: &[f32], weight: &[f32], bias: &[f32], sizes: Sizes) -> Vec<f32> {
-    let (depth, pixels) = (sizes.inputs * SIDE * SIDE, part.rows * sizes.out_width);
+    let (depth, pixels) = (sizes.inputs * SIDE * SIDE, part.pictures * part.rows * sizes.out_width);
     let bias = &bias[part.first_channel..][..part.channels];
     let weight = &weight[part.first_channel * depth..][..part.channels * depth];
     let mut out: Vec<f32> = bias.iter().flat_map(|b| std::iter::repeat_n(*b, pixels)).collect();
@@ -249,7 +257,7 @@ mod tests {
         {
             let random = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();
             let conv = Conv3x3 { weight: random(&[130, 5, 3, 3]), bias: random(&[130]), geometry };
-            let xs = random(&[2, 5, height, width]);
+            let xs = random(&[3, 5, height, width]);
             if geometry.before == 0 && height.min(width) < 2 {
                 continue;
             }
