@@ -403,3 +403,16 @@ fn progress_counts_every_step_and_shows_what_becomes_of_it() {
     assert!(matches!(made, Err(ModelError::Cancelled)), "{made:?}");
     assert_eq!(seen.len(), 3);
 }
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let picture = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let made = tiny().generate(&spec("a red cube", Sampler::Euler, 2, 3.0, 64), &TaskCx::detached()).unwrap();
+            made.pictures[0].1.clone()
+        })
+    };
+    let alone = picture(1);
+    assert!([2, 3].into_iter().all(|threads| picture(threads) == alone));
+}

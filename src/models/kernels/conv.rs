@@ -210,7 +210,8 @@ fn multiply(part: &Part, columns: &[f32], weight: &[f32], bias: &[f32], sizes: S
     let (depth, pixels) = (sizes.inputs * SIDE * SIDE, part.pictures * part.rows * sizes.out_width);
     let bias = &bias[part.first_channel..][..part.channels];
     let weight = &weight[part.first_channel * depth..][..part.channels * depth];
-    let mut out: Vec<f32> = bias.iter().flat_map(|b| std::iter::repeat_n(*b, pixels)).collect();
+    let mut out = vec![0f32; part.channels * pixels];
+    out.chunks_exact_mut(pixels).zip(bias).for_each(|(row, bias)| row.fill(*bias));
     assert!(columns.len() == depth * pixels && out.len() == part.channels * pixels);
     #[expect(unsafe_code, reason = "the matrix product takes pointers")]
     // Safety: the three slices have exactly the sizes that are passed on, checked above, and `out` overlaps no other.
