@@ -24,6 +24,7 @@ pub mod document;
 pub mod engine;
 pub mod job;
 pub mod models;
+pub mod pipelines;
 pub mod prompt;
 pub mod registry;
 pub mod store;

@@ -3,7 +3,15 @@
 //! A net's shape comes from the model's own `config.json`, never from a list of known models. Nets call
 //! `TaskCx::checkpoint` once per block. Knows nothing of jobs, prompts or pictures' meaning.
 
+pub mod clip;
+pub mod diffusion;
 pub mod error;
 pub mod files;
+pub mod hook;
+pub mod kernels;
+pub mod preprocess;
+pub mod rng;
+pub mod schedulers;
+pub mod tokenizer;
 
 pub use error::{ModelError, Result};

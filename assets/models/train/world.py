@@ -1,0 +1,229 @@
+"""The world that the built-in models know: its things, styles, backgrounds and effects, and a maker of captioned scenes.
+
+A scene is a picture with a caption and a label map (0 is background, k+1 is the k-th thing). Everything is drawn from one
+`random.Random`, so a seed fixes a scene.
+"""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+
+HERE = Path(__file__).parent
+
+# Name, icon, and an adjective that is true of it in both styles ("" for none).
+THINGS = [
+    ("apple", "red-apple", "red"), ("banana", "banana", "yellow"), ("strawberry", "strawberry", "red"),
+    ("pear", "pear", "green"), ("grapes", "grapes", "purple"), ("carrot", "carrot", "orange"),
+    ("cat", "cat", ""), ("dog", "dog-face", ""), ("fox", "fox", "orange"), ("panda", "panda", ""),
+    ("frog", "frog", "green"), ("pig", "pig-face", "pink"), ("fish", "tropical-fish", ""), ("whale", "spouting-whale", "blue"),
+    ("butterfly", "butterfly", ""), ("turtle", "turtle", "green"),
+    ("pizza", "pizza", ""), ("donut", "doughnut", ""), ("ice cream", "soft-ice-cream", ""), ("cake", "birthday-cake", ""),
+    ("car", "automobile", "red"), ("bus", "bus", ""), ("rocket", "rocket", ""), ("sailboat", "sailboat", ""),
+    ("house", "house", ""), ("tree", "deciduous-tree", "green"), ("tulip", "tulip", "pink"), ("sunflower", "sunflower", "yellow"),
+    ("mushroom", "mushroom", "red"), ("cactus", "cactus", "green"), ("star", "star", "yellow"), ("heart", "red-heart", "red"),
+    ("moon", "full-moon-face", "yellow"), ("snowman", "snowman", "white"), ("balloon", "balloon", "red"), ("guitar", "guitar", ""),
+]
+NAMES = [name for name, _, _ in THINGS]
+ADJECTIVE = {name: adjective for name, _, adjective in THINGS}
+
+# Style, icon set, phrases for it.
+STYLES = {
+    "flat": ("fluent-emoji-flat", ["flat illustration", "flat design"]),
+    "cartoon": ("noto", ["cartoon", "cartoon drawing"]),
+}
+
+COLOURS = {
+    "white": (250, 250, 250), "black": (20, 20, 22), "gray": (130, 130, 135), "red": (214, 48, 49), "orange": (243, 134, 48),
+    "yellow": (250, 211, 70), "green": (76, 175, 80), "blue": (52, 110, 219), "purple": (136, 78, 190), "pink": (247, 160, 195),
+    "brown": (121, 85, 62), "teal": (40, 170, 165),
+}
+PLACES = {
+    "sunset": ["at sunset"], "night": ["at night"], "meadow": ["in a meadow"], "sea": ["at sea"],
+    "checkerboard": ["on a checkered background"],
+}
+EFFECTS = ["pencil sketch", "pixel art", "black and white photo", "sepia toned", "neon glow", "foggy"]
+CLASS_TEMPLATES = ["a picture of a {}", "a photo of a {}", "an image of a {}", "a {}", "{}", "the {}", "a small {}", "a drawing of a {}"]
+
+
+def with_article(noun: str) -> str:
+    """`noun` with its indefinite article; plural things have none."""
+    if noun.split()[-1] == "grapes":
+        return noun
+    return ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def plural(noun: str) -> str:
+    irregular = {"fish": "fish", "grapes": "grapes", "cactus": "cacti", "strawberry": "strawberries", "butterfly": "butterflies"}
+    if noun in irregular:
+        return irregular[noun]
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+class World:
+    """Draws scenes of `size` x `size` pixels from the sprites that `sprites.py` made."""
+
+    def __init__(self, work: Path, size: int):
+        self.size = size
+        images = np.load(work / "sprites.npz")["images"]
+        index = json.loads((work / "sprites.json").read_text())
+        self.sprites = {(name, style): Image.fromarray(images[i]) for i, (name, style) in enumerate(index)}
+
+    def scene(self, r: random.Random, kind: str | None = None):
+        """A picture, its caption, its label map as an array, and [(name, box)] of its things."""
+        n = self.size
+        style = r.choice(list(STYLES))
+        picture, background = self._background(r)
+        labels = Image.new("I", (n, n), 0)
+        kind = kind or r.choices(["one", "pair", "several"], [0.66, 0.26, 0.08])[0]
+        things, what = getattr(self, "_" + kind)(r, style, picture, labels)
+        effect = r.choice(EFFECTS) if r.random() < 0.2 else None
+        if effect:
+            picture = EFFECT_FUNCTIONS[effect](picture)
+        return picture, self._caption(r, what, style, background, effect), np.asarray(labels), things
+
+    def _put(self, picture, labels, name, style, cx, cy, size, mirrored):
+        size = int(size)
+        sprite = self.sprites[name, style].resize((size, size), Image.LANCZOS)
+        if mirrored:
+            sprite = ImageOps.mirror(sprite)
+        x, y = int(cx - size / 2), int(cy - size / 2)
+        picture.paste(sprite, (x, y), sprite)
+        labels.paste(NAMES.index(name) + 1, (x, y), sprite.getchannel("A").point(lambda v: 255 if v > 128 else 0))
+        return name, [x, y, x + size, y + size]
+
+    def _one(self, r, style, picture, labels):
+        name, n, z = r.choice(NAMES), self.size / 128, r.random()
+        if z < 0.78:
+            size, adjective = r.randint(82, 106) * n, ""
+        elif z < 0.92:
+            size, adjective = r.randint(40, 58) * n, "small "
+        else:
+            size, adjective = r.randint(112, 122) * n, "large "
+        free = max(3 * n, (self.size - size) / 2 * (0.9 if adjective == "small " else 0.4))
+        cx, cy = self.size / 2 + r.uniform(-free, free), self.size / 2 + r.uniform(-free, free)
+        thing = self._put(picture, labels, name, style, cx, cy, size, r.random() < 0.2)
+        return [thing], with_article(adjective + self._named(r, name))
+
+    def _pair(self, r, style, picture, labels):
+        n = self.size / 128
+        a, b = r.sample(NAMES, 2)
+        size, near, far = r.randint(54, 64) * n, 33 * n, 95 * n
+        jitter = lambda amount: r.uniform(-amount, amount) * n
+        beside = r.random() < 0.6
+        first = (near + jitter(3), self.size / 2 + jitter(10)) if beside else (self.size / 2 + jitter(10), near + jitter(3))
+        second = (far + jitter(3), self.size / 2 + jitter(10)) if beside else (self.size / 2 + jitter(10), far + jitter(3))
+        things = [self._put(picture, labels, a, style, *first, size, False), self._put(picture, labels, b, style, *second, size, False)]
+        a, b = with_article(self._named(r, a)), with_article(self._named(r, b))
+        if beside:
+            what = r.choice([f"{a} to the left of {b}", f"{b} to the right of {a}", f"{a} and {b}", f"{a} next to {b}"])
+        else:
+            what = r.choice([f"{a} above {b}", f"{b} below {a}"])
+        return things, what
+
+    def _several(self, r, style, picture, labels):
+        n, name, count = self.size / 128, r.choice(NAMES), r.choice([2, 3, 4])
+        places = {2: [(34, 64), (94, 64)], 3: [(34, 90), (94, 90), (64, 36)], 4: [(34, 34), (94, 34), (34, 94), (94, 94)]}[count]
+        size = r.randint(50, 58) * n
+        things = [self._put(picture, labels, name, style, x * n, y * n, size, False) for x, y in places]
+        return things, f"{['two', 'three', 'four'][count - 2]} {plural(name)}"
+
+    def _named(self, r, name):
+        return f"{ADJECTIVE[name]} {name}" if ADJECTIVE[name] and r.random() < 0.35 else name
+
+    def _caption(self, r, what, style, background, effect):
+        style_phrase = r.choice(STYLES[style][1]) if r.random() < 0.5 else None
+        parts = [effect] if effect else []
+        if style_phrase and r.random() < 0.5:
+            text = f"{with_article(style_phrase)} of {what}"
+        else:
+            text = r.choice(["", "", "", "a photo of ", "a picture of ", "an image of "]) + what
+            parts += [style_phrase] if style_phrase else []
+        if r.random() < 0.92:
+            text += " " + background
+        r.shuffle(parts)
+        return ", ".join([text] + parts)
+
+    def _background(self, r):
+        n = self.size
+        if r.random() < 0.72:
+            name = r.choice(list(COLOURS))
+            colour = tuple(max(0, min(255, v + r.randint(-6, 6))) for v in COLOURS[name])
+            return Image.new("RGB", (n, n), colour), r.choice([f"on a {name} background", f"on a {name} background", f"with a {name} background"])
+        place = r.choice(list(PLACES))
+        return getattr(self, "_" + place)(r), r.choice(PLACES[place])
+
+    def _gradient(self, top, bottom):
+        t = np.linspace(0, 1, self.size)[:, None, None]
+        rows = (1 - t) * np.array(top) + t * np.array(bottom)
+        return np.broadcast_to(rows, (self.size, self.size, 3)).astype(np.uint8).copy()
+
+    def _sunset(self, r):
+        return Image.fromarray(self._gradient((250, 120, 60), (120, 40, 110)))
+
+    def _night(self, r):
+        picture, unit = Image.fromarray(self._gradient((10, 14, 50), (40, 40, 90))), self.size / 128
+        draw = ImageDraw.Draw(picture)
+        for _ in range(36):
+            x, y, v = r.uniform(0, self.size), r.uniform(0, self.size), r.randint(150, 255)
+            radius = r.choice([0.5, 0.5, 1.2]) * unit
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(v, v, v))
+        return picture
+
+    def _meadow(self, r):
+        pixels, horizon = self._gradient((120, 190, 250), (215, 240, 255)), int(self.size * 0.72)
+        pixels[horizon:] = self._gradient((90, 180, 70), (60, 140, 50))[horizon:]
+        return Image.fromarray(pixels)
+
+    def _sea(self, r):
+        pixels, horizon = self._gradient((140, 200, 250), (220, 240, 255)), int(self.size * 0.6)
+        pixels[horizon:] = self._gradient((30, 110, 190), (10, 60, 140))[horizon:]
+        return Image.fromarray(pixels)
+
+    def _checkerboard(self, r):
+        cells = np.arange(self.size) // max(1, self.size // 8)
+        pixels = np.where(((cells[:, None] + cells) % 2 == 0)[..., None], (215, 215, 220), (245, 245, 245))
+        return Image.fromarray(pixels.astype(np.uint8))
+
+
+def _sketch(picture):
+    gray = ImageOps.grayscale(picture)
+    blurred = ImageOps.invert(gray).filter(ImageFilter.GaussianBlur(4 * picture.width / 128))
+    a, b = np.asarray(gray, np.float32), np.asarray(blurred, np.float32)
+    return Image.fromarray(np.minimum(255, a * 255 / (256 - b)).astype(np.uint8)).convert("RGB")
+
+
+def _toned(picture, colour):
+    gray = np.asarray(ImageOps.grayscale(picture), np.float32)[..., None] / 255
+    return Image.fromarray((gray * np.array(colour)).clip(0, 255).astype(np.uint8))
+
+
+def _pixelated(picture):
+    return picture.resize((24, 24), Image.BOX).resize(picture.size, Image.NEAREST)
+
+
+def _neon(picture):
+    edges = picture.filter(ImageFilter.FIND_EDGES)
+    border = Image.new("L", picture.size, 0)
+    border.paste(255, (2, 2, picture.width - 2, picture.height - 2))
+    edges = Image.composite(edges, Image.new("RGB", picture.size), border)
+    glow = edges.filter(ImageFilter.GaussianBlur(3 * picture.width / 128))
+    bright = ImageChops.add(edges.point(lambda v: min(255, int(v * 2.2))), glow.point(lambda v: min(255, v * 2)))
+    return ImageChops.add(bright, Image.new("RGB", picture.size, (8, 4, 20)))
+
+
+EFFECT_FUNCTIONS = {
+    "pencil sketch": _sketch,
+    "pixel art": _pixelated,
+    "black and white photo": lambda p: _toned(p, (255, 255, 255)),
+    "sepia toned": lambda p: _toned(p, (262, 225, 170)),
+    "neon glow": _neon,
+    "foggy": lambda p: Image.blend(p, Image.new("RGB", p.size, (225, 228, 232)), 0.55),
+}
+
+
+def work_folder(parser):
+    """Adds the `--work` argument, where everything that is not shipped is kept."""
+    parser.add_argument("--work", type=Path, default=HERE / ".work", help="folder for sprites, checkpoints and caches")

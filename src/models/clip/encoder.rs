@@ -1,0 +1,108 @@
+//! The transformer that both towers are made of (transformers `modeling_clip.py`: `CLIPEncoderLayer`).
+
+use candle_core::Tensor;
+use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
+
+use crate::base::task::TaskCx;
+use crate::models::error::{ModelError, Result};
+use crate::models::hook::Hooks;
+use crate::models::kernels::{Activation, attention, merge_heads, split_heads};
+
+/// The sizes of a tower.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) width: usize,
+    pub(super) inner: usize,
+    pub(super) layers: usize,
+    pub(super) heads: usize,
+    pub(super) activation: Activation,
+    pub(super) epsilon: f64,
+}
+
+pub(super) struct Layer {
+    norm1: LayerNorm,
+    norm2: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    fc1: Linear,
+    fc2: Linear,
+    heads: usize,
+    activation: Activation,
+}
+
+impl Layer {
+    fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+        let Sizes { width, inner, heads, activation, epsilon, .. } = sizes;
+        let attention = vb.pp("self_attn");
+        let mlp = vb.pp("mlp");
+        Ok(Self {
+            norm1: layer_norm(width, epsilon, vb.pp("layer_norm1"))?,
+            norm2: layer_norm(width, epsilon, vb.pp("layer_norm2"))?,
+            query: linear(width, width, attention.pp("q_proj"))?,
+            key: linear(width, width, attention.pp("k_proj"))?,
+            value: linear(width, width, attention.pp("v_proj"))?,
+            output: linear(width, width, attention.pp("out_proj"))?,
+            fc1: linear(width, inner, mlp.pp("fc1"))?,
+            fc2: linear(inner, width, mlp.pp("fc2"))?,
+            heads,
+            activation,
+        })
+    }
+
+    fn forward(&self, xs: &Tensor, bias: Option<&Tensor>, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+        let normed = self.norm1.forward(xs)?;
+        let split = |projection: &Linear| split_heads(&projection.forward(&normed)?, self.heads);
+        let (q, k, v) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
+        let attended = merge_heads(&attention(&q, &k, &v, bias, hooks, false)?)?;
+        let xs = (xs + self.output.forward(&attended)?)?;
+        let inner = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&xs)?)?)?;
+        Ok((&xs + self.fc2.forward(&inner)?)?)
+    }
+
+    /// What attention would give if every token looked only at itself: its own value, projected (MaskCLIP).
+    pub(super) fn value_path(&self, xs: &Tensor) -> Result<Tensor> {
+        Ok(self.output.forward(&self.value.forward(&self.norm1.forward(xs)?)?)?)
+    }
+}
+
+pub(super) struct Encoder {
+    pub(super) layers: Vec<Layer>,
+}
+
+/// The states before and after the last layer, (batch, length, width).
+pub(super) struct Encoded {
+    pub(super) before_last: Tensor,
+    pub(super) last: Tensor,
+}
+
+impl Encoder {
+    pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+        if sizes.heads == 0 || !sizes.width.is_multiple_of(sizes.heads) || sizes.layers == 0 {
+            return Err(ModelError::BadInput(format!(
+                "the configuration asks for {} layers of {} heads over a width of {}",
+                sizes.layers, sizes.heads, sizes.width
+            )));
+        }
+        let layers = vb.pp("layers");
+        let layers: Result<_> = (0..sizes.layers).map(|i| Layer::load(sizes, &layers.pp(i))).collect();
+        Ok(Self { layers: layers? })
+    }
+
+    pub(super) fn forward(
+        &self,
+        xs: Tensor,
+        bias: Option<&Tensor>,
+        hooks: &mut Hooks<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Encoded> {
+        let (mut before_last, mut last) = (xs.clone(), xs);
+        for layer in &self.layers {
+            cx.checkpoint()?;
+            let next = layer.forward(&last, bias, hooks)?;
+            before_last = std::mem::replace(&mut last, next);
+        }
+        Ok(Encoded { before_last, last })
+    }
+}
