@@ -19,6 +19,7 @@
 //! Invariants: nothing outside `ui` knows egui; nothing below `engine` knows threads; a `JobSpec` alone determines a
 //! result; every submitted job gets exactly one terminal event; user text and user files never cause a panic.
 
+pub mod analysis;
 pub mod base;
 pub mod document;
 pub mod engine;
@@ -28,4 +29,5 @@ pub mod pipelines;
 pub mod prompt;
 pub mod registry;
 pub mod store;
+pub mod ui;
 pub mod workbench;

@@ -5,6 +5,7 @@
 //! thread only. Knows nothing of documents and windows.
 
 mod backend;
+mod candle_backend;
 mod event;
 pub mod mock;
 pub mod options;
@@ -12,6 +13,7 @@ mod queue;
 mod worker;
 
 pub use backend::Backend;
+pub use candle_backend::CandleBackend;
 pub use event::{Event, EventKind, JobId};
 pub use queue::{InteractiveKind, Lane};
 

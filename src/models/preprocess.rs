@@ -73,8 +73,7 @@ impl Filter {
             let center = (output as f64 + 0.5) * scale;
             let first = (center - support + 0.5).max(0.0) as usize;
             let last = ((center + support + 0.5) as usize).min(from);
-            let exact: Vec<f64> =
-                (first..last).map(|at| cubic((at as f64 - center + 0.5) / filter_scale)).collect();
+            let exact: Vec<f64> = (first..last).map(|at| cubic((at as f64 - center + 0.5) / filter_scale)).collect();
             let total: f64 = exact.iter().sum();
             windows.push((first, exact.len()));
             let fixed = exact.iter().map(|w| (w / total * f64::from(1u32 << PRECISION_BITS)).round() as i32);
@@ -84,10 +83,10 @@ impl Filter {
     }
 
     fn taps(&self) -> impl Iterator<Item = Taps<'_>> {
-        self.windows.iter().zip(self.weights.chunks_exact(self.stride)).map(|((first, count), weights)| Taps {
-            first: *first,
-            weights: weights.get(..*count).unwrap_or(weights),
-        })
+        self.windows
+            .iter()
+            .zip(self.weights.chunks_exact(self.stride))
+            .map(|((first, count), weights)| Taps { first: *first, weights: weights.get(..*count).unwrap_or(weights) })
     }
 }
 
@@ -182,7 +181,12 @@ impl Preprocessor {
         let extent = picture.extent();
         let (mean, std) = (self.mean, self.std);
         let plane = |channel: usize| {
-            picture.rgb().iter().skip(channel).step_by(3).map(move |v| (f32::from(*v) / 255.0 - mean[channel]) / std[channel])
+            picture
+                .rgb()
+                .iter()
+                .skip(channel)
+                .step_by(3)
+                .map(move |v| (f32::from(*v) / 255.0 - mean[channel]) / std[channel])
         };
         let values: Vec<f32> = plane(0).chain(plane(1)).chain(plane(2)).collect();
         let shape = (1, 3, extent.height as usize, extent.width as usize);

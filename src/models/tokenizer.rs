@@ -153,7 +153,8 @@ fn assemble(files: &ModelFiles) -> Result<Tokenizer> {
     let spaces = Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(bad)?;
     let normalizer: Vec<NormalizerWrapper> = vec![NFC.into(), spaces.into(), Lowercase.into()];
     tokenizer.with_normalizer(Some(Sequence::new(normalizer))).map_err(bad)?;
-    let words = Split::new(SplitPattern::Regex(WORDS.to_owned()), SplitDelimiterBehavior::Removed, true).map_err(bad)?;
+    let words =
+        Split::new(SplitPattern::Regex(WORDS.to_owned()), SplitDelimiterBehavior::Removed, true).map_err(bad)?;
     let steps: Vec<PreTokenizerWrapper> = vec![words.into(), ByteLevel::new(false, true, true).into()];
     tokenizer.with_pre_tokenizer(Some(PreSequence::new(steps)));
     let special = ["<|startoftext|>", "<|endoftext|>"].map(|token| tokenizers::AddedToken::from(token, true));

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use crate::job::ModelRef;
 use crate::models::files::ModelFiles;
 
-static BUILTIN: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models");
+static CLIP: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/clip");
+static DIFFUSION: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/diffusion");
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
@@ -83,10 +84,14 @@ impl Catalogue {
     /// If there is no such entry and no such folder, or the folder is not of this family.
     pub fn resolve(&self, model: &ModelRef, family: Family) -> Result<ModelFiles, RegistryError> {
         if let Some(entry) = self.entries.iter().find(|entry| entry.id == model.0 && entry.family == family) {
-            let dir = BUILTIN.get_dir(&entry.embedded);
-            return dir.map(ModelFiles::Embedded).ok_or_else(|| {
-                RegistryError(format!("this build of Maquette has no model \"{}\"; pass a folder instead", model.0))
-            });
+            return match entry.embedded.as_str() {
+                "clip" => Ok(ModelFiles::Embedded(&CLIP)),
+                "diffusion" => Ok(ModelFiles::Embedded(&DIFFUSION)),
+                other => Err(RegistryError(format!(
+                    "the catalogue says that \"{}\" is built in as {other}, which this build does not have; pass a folder",
+                    model.0
+                ))),
+            };
         }
         if self.entries.iter().any(|entry| entry.id == model.0) {
             return Err(RegistryError(format!(

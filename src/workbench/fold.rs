@@ -44,9 +44,9 @@ impl Workbench {
         if self.preview.job == Some(id)
             && let (Some(picture), Some(spec)) = (&progress.preview, &self.preview.asked)
         {
-            let took = self.since_submitted(id);
+            let took = self.since_submitted(id) + self.preview.waited;
             self.preview.live =
-                Some(LivePicture { picture: picture.clone(), is_final: false, spec: spec.clone(), took });
+                Some(LivePicture { picture: picture.clone(), is_final: false, spec: spec.clone(), took, job: id });
         }
     }
 
@@ -58,11 +58,13 @@ impl Workbench {
                 }
             }
             JobOutput::Heatmaps(maps) if self.lens.job == Some(id) => {
+                let took = self.since_submitted(id);
                 let picture = self.lens.asked.as_ref().map(|asked| asked.image.picture.revision());
                 self.lens.map = maps.phrases.first().zip(picture).map(|(phrase, picture)| LensMap {
                     phrase: Arc::new(phrase.clone()),
                     picture,
                     revision: Revision::fresh(),
+                    took,
                 });
             }
             JobOutput::ZeroShot(table) if self.zero_shot.job == Some(id) => {
@@ -77,9 +79,9 @@ impl Workbench {
     fn on_pictures(&mut self, id: JobId, generated: &Generated) {
         if self.preview.job == Some(id) {
             if let (Some((_, picture)), Some(spec)) = (generated.pictures.first(), &self.preview.asked) {
-                let took = self.since_submitted(id);
+                let took = self.since_submitted(id) + self.preview.waited;
                 self.preview.live =
-                    Some(LivePicture { picture: picture.clone(), is_final: true, spec: spec.clone(), took });
+                    Some(LivePicture { picture: picture.clone(), is_final: true, spec: spec.clone(), took, job: id });
             }
             self.preview.remarks.clone_from(&generated.remarks);
             return;

@@ -228,6 +228,11 @@ impl Workbench {
         self.now
     }
 
+    /// The caret in the prompt, in characters.
+    pub fn prompt_caret(&self) -> usize {
+        self.prompt_caret
+    }
+
     /// What the lens looks for right now.
     pub fn lens_phrase(&self) -> &str {
         let document = self.document();

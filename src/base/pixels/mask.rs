@@ -110,6 +110,22 @@ impl Mask {
         found
     }
 
+    /// The smallest bounds of whole tiles that may differ from `earlier`, a mask of the same size; `None` if none does.
+    pub fn changed_since(&self, earlier: &Self) -> Option<Bounds> {
+        let columns = self.extent.width.div_ceil(TILE);
+        let same = |a: &Option<Arc<Tile>>, b: &Option<Arc<Tile>>| match (a, b) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        let differing = self.tiles.iter().zip(&earlier.tiles).enumerate().filter(|(_, (a, b))| !same(a, b));
+        let bounds = differing.map(|(at, _)| {
+            let (x0, y0) = (at as u32 % columns * TILE, at as u32 / columns * TILE);
+            Bounds { x0, y0, x1: (x0 + TILE).min(self.extent.width), y1: (y0 + TILE).min(self.extent.height) }
+        });
+        bounds.reduce(Bounds::union)
+    }
+
     /// Paints the capsule that a disc of `radius` sweeps from `from` to `to`, with an edge one pixel soft.
     /// Returns what may have changed.
     pub fn paint_segment(&mut self, from: ImagePoint, to: ImagePoint, radius: f32, paint: Paint) -> Option<Bounds> {

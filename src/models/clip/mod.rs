@@ -91,9 +91,10 @@ fn unit(xs: &Tensor) -> Result<Tensor> {
 /// Tensor errors while loading are about the file: they say so.
 pub(crate) fn explain(files: &ModelFiles, error: ModelError) -> ModelError {
     match error {
-        ModelError::Tensor(error) => {
-            ModelError::BadFile { path: files.path_of(WEIGHTS), reason: format!("{error}; the configuration does not fit the weights") }
-        }
+        ModelError::Tensor(error) => ModelError::BadFile {
+            path: files.path_of(WEIGHTS),
+            reason: format!("{error}; the configuration does not fit the weights"),
+        },
         other => other,
     }
 }

@@ -25,7 +25,8 @@ fn unsupported(files: &ModelFiles, key: &str, value: &str) -> ModelError {
 fn refuse(files: &ModelFiles, keys: &[(&str, &str)]) -> Result<()> {
     let raw: serde_json::Value = files.read_json("config.json")?;
     for (key, harmless) in keys {
-        let Some(value) = raw.get(key).filter(|value| !value.is_null() && **value != serde_json::Value::Bool(false)) else {
+        let Some(value) = raw.get(key).filter(|value| !value.is_null() && **value != serde_json::Value::Bool(false))
+        else {
             continue;
         };
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -1,0 +1,258 @@
+//! A loaded CLIP with a memory for what it saw and read last: a new phrase on the same picture costs only its text tower.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{annotate, zero_shot};
+use crate::base::geom::Extent;
+use crate::base::pixels::{Picture, Revision};
+use crate::base::task::{Progress, TaskCx};
+use crate::job::annotation::Mark;
+use crate::job::output::{Grid, Heatmaps, PhraseMap, TokenCount, ZeroShotImage, ZeroShotTable};
+use crate::job::spec::{EmbedInputs, EmbedSpec, HeatmapMethod, HeatmapSpec, MarkedPicture, ZeroShotSpec};
+use crate::models::clip::ClipModel;
+use crate::models::error::Result;
+use crate::models::files::ModelFiles;
+use crate::models::preprocess::{Preprocessor, lens_extent, resize};
+use crate::models::tokenizer::ClipTokenizer;
+use crate::prompt::template::fill_class;
+
+/// Texts whose embeddings are kept: a large class list times a few dozen templates.
+const KEPT_TEXTS: usize = 20_000;
+/// Pictures whose embeddings are kept.
+const KEPT_PICTURES: usize = 8;
+/// The lens looks at pictures of this many times the training's side, so its grid is finer.
+const LENS_SCALE: u32 = 2;
+/// Above this side the lens keeps the training's size: large towers are fine enough and slow enough.
+const LENS_SCALE_LIMIT: usize = 160;
+
+struct KnownText {
+    embedding: Rc<Vec<f32>>,
+    cut: usize,
+}
+
+/// What is known of a picture with its marks.
+#[derive(Clone)]
+struct Seen {
+    picture: Revision,
+    marks: Vec<Mark>,
+    /// As the model was trained to see it.
+    whole: Option<Rc<Vec<f32>>>,
+    /// By method: unit-norm patch embeddings (rows * columns, d).
+    patches: Option<(HeatmapMethod, Tensor, usize, usize)>,
+}
+
+/// A loaded CLIP.
+pub struct Clip {
+    model: ClipModel,
+    tokenizer: ClipTokenizer,
+    preprocessor: Preprocessor,
+    texts: RefCell<std::collections::HashMap<String, KnownText>>,
+    /// Newest last.
+    seen: RefCell<Vec<Seen>>,
+    dtype: DType,
+    device: Device,
+}
+
+impl Clip {
+    /// Reads a CLIP folder in Hugging Face layout.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        let model = ClipModel::load(files, dtype, device)?;
+        Ok(Self {
+            preprocessor: Preprocessor::load(files, model.vision.image_size() as u32)?,
+            tokenizer: ClipTokenizer::load(files)?,
+            model,
+            texts: RefCell::default(),
+            seen: RefCell::default(),
+            dtype,
+            device: device.clone(),
+        })
+    }
+
+    /// Where in its picture the phrases of `spec` are.
+    ///
+    /// # Errors
+    /// If the task is cancelled or the tensor library fails.
+    pub fn heatmaps(&self, spec: &HeatmapSpec, cx: &TaskCx<'_>) -> Result<Heatmaps> {
+        let (patches, rows, columns) = self.patches(&spec.image, self.method(spec.method), cx)?;
+        let whole = self.whole(&spec.image, cx)?;
+        let bare = self.without_marks(&spec.image, cx)?;
+        let mut phrases = Vec::new();
+        for text in &spec.phrases {
+            let (embedding, tokens_cut) = self.text(text, cx)?;
+            let column = Tensor::from_slice(&embedding, (embedding.len(), 1), &self.device)?;
+            let values = patches.matmul(&column)?.flatten_all()?.to_vec1::<f32>()?;
+            phrases.push(PhraseMap {
+                text: text.clone(),
+                score: dot(&whole, &embedding),
+                score_without_marks: bare.as_ref().map(|bare| dot(bare, &embedding)),
+                grid: Grid { rows, columns, values },
+                tokens_cut,
+            });
+        }
+        Ok(Heatmaps { phrases })
+    }
+
+    /// Which of the classes of `spec` its pictures show.
+    ///
+    /// # Errors
+    /// If the task is cancelled or the tensor library fails.
+    pub fn zero_shot(&self, spec: &ZeroShotSpec, cx: &TaskCx<'_>) -> Result<ZeroShotTable> {
+        let total = (spec.templates.len() + spec.images.len()) as u32;
+        let mut texts = Vec::new();
+        for (done, template) in spec.templates.iter().enumerate() {
+            cx.progress(Progress::steps("Reading the templates", done as u32, total));
+            let row: Result<Vec<Vec<f32>>> =
+                spec.classes.iter().map(|class| Ok(self.text(&fill_class(template, class), cx)?.0.to_vec())).collect();
+            texts.push(row?);
+        }
+        let scale = self.model.logit_scale();
+        let mut images = Vec::new();
+        for image in &spec.images {
+            cx.progress(Progress::steps("Looking at pictures", (spec.templates.len() + images.len()) as u32, total));
+            let mut scored = zero_shot::score(&self.whole(image, cx)?, &texts, scale, spec.combine);
+            if let Some(bare) = self.without_marks(image, cx)? {
+                let ZeroShotImage { probabilities, .. } = zero_shot::score(&bare, &texts, scale, spec.combine);
+                scored.probabilities_without_marks = Some(probabilities);
+            }
+            images.push(scored);
+        }
+        Ok(ZeroShotTable { classes: spec.classes.clone(), templates: spec.templates.clone(), images })
+    }
+
+    /// Unit-norm embeddings, one row for each input.
+    ///
+    /// # Errors
+    /// If the task is cancelled or the tensor library fails.
+    pub fn embed(&self, spec: &EmbedSpec, cx: &TaskCx<'_>) -> Result<Vec<Vec<f32>>> {
+        match &spec.inputs {
+            EmbedInputs::Texts(texts) => texts.iter().map(|text| Ok(self.text(text, cx)?.0.to_vec())).collect(),
+            EmbedInputs::Images(images) => images.iter().map(|image| self.image_encode(image, cx)).collect(),
+        }
+    }
+
+    /// Lengths of `texts` for the model's own tokenizer.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn count_tokens(&self, texts: &[String]) -> Result<Vec<TokenCount>> {
+        let count = |text: &String| {
+            let tokens = self.tokenizer.encode(text)?;
+            Ok(TokenCount { tokens: tokens.ids.len() - 2 + tokens.cut, limit: self.tokenizer.limit() })
+        };
+        texts.iter().map(count).collect()
+    }
+
+    /// The unit-norm embedding of a text and how many of its tokens were cut, computed anew.
+    ///
+    /// # Errors
+    /// If the task is cancelled or the tensor library fails.
+    pub fn text_encode(&self, text: &str, cx: &TaskCx<'_>) -> Result<(Vec<f32>, usize)> {
+        let tokens = self.tokenizer.encode(text)?;
+        // Later tokens cannot change earlier states, so nothing behind the end token needs computing.
+        let ids = [tokens.ids];
+        let states = self.model.text.forward(&ids, cx)?;
+        let pooled = self.model.text.pool(&states, &ids)?;
+        let embedding = self.model.project_text(&pooled)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok((embedding, tokens.cut))
+    }
+
+    /// The unit-norm embedding of a picture as the model was trained to see it, computed anew.
+    ///
+    /// # Errors
+    /// If the task is cancelled or the tensor library fails.
+    pub fn image_encode(&self, picture: &Picture, cx: &TaskCx<'_>) -> Result<Vec<f32>> {
+        let pixels = self.preprocessor.to_tensor(&self.preprocessor.fitted(picture), self.dtype, &self.device)?;
+        let seen = self.model.vision.forward(&pixels, cx)?;
+        Ok(self.model.project_vision(&seen.pooled)?.flatten_all()?.to_vec1::<f32>()?)
+    }
+
+    /// What `Auto` means for this model.
+    fn method(&self, asked: HeatmapMethod) -> HeatmapMethod {
+        match asked {
+            HeatmapMethod::Auto if self.model.is_dense() => HeatmapMethod::Patch,
+            HeatmapMethod::Auto => HeatmapMethod::MaskClip,
+            method => method,
+        }
+    }
+
+    fn text(&self, text: &str, cx: &TaskCx<'_>) -> Result<(Rc<Vec<f32>>, usize)> {
+        if let Some(known) = self.texts.borrow().get(text) {
+            return Ok((known.embedding.clone(), known.cut));
+        }
+        let (embedding, cut) = self.text_encode(text, cx)?;
+        let embedding = Rc::new(embedding);
+        let mut texts = self.texts.borrow_mut();
+        if texts.len() >= KEPT_TEXTS {
+            texts.clear();
+        }
+        texts.insert(text.to_owned(), KnownText { embedding: embedding.clone(), cut });
+        Ok((embedding, cut))
+    }
+
+    fn whole(&self, image: &MarkedPicture, cx: &TaskCx<'_>) -> Result<Rc<Vec<f32>>> {
+        if let Some(known) = self.known(image).whole {
+            return Ok(known);
+        }
+        let embedding = Rc::new(self.image_encode(&annotate::draw(&image.picture, &image.marks), cx)?);
+        self.remember(image, |seen| seen.whole = Some(embedding.clone()));
+        Ok(embedding)
+    }
+
+    /// The embedding of the picture without its marks, if it has any.
+    fn without_marks(&self, image: &MarkedPicture, cx: &TaskCx<'_>) -> Result<Option<Rc<Vec<f32>>>> {
+        if image.marks.is_empty() {
+            return Ok(None);
+        }
+        self.whole(&MarkedPicture { picture: image.picture.clone(), marks: Vec::new() }, cx).map(Some)
+    }
+
+    fn patches(&self, image: &MarkedPicture, method: HeatmapMethod, cx: &TaskCx<'_>) -> Result<(Tensor, usize, usize)> {
+        if let Some((known, patches, rows, columns)) = self.known(image).patches
+            && known == method
+        {
+            return Ok((patches, rows, columns));
+        }
+        let (side, patch) = (self.model.vision.image_size(), self.model.vision.patch_size());
+        let scale = if side <= LENS_SCALE_LIMIT { LENS_SCALE } else { 1 };
+        let extent: Extent = lens_extent(image.picture.extent(), side as u32 * scale, patch as u32);
+        let picture = resize(&annotate::draw(&image.picture, &image.marks), extent);
+        let seen = self.model.vision.forward(&self.preprocessor.to_tensor(&picture, self.dtype, &self.device)?, cx)?;
+        let states = if method == HeatmapMethod::Patch { &seen.patches } else { &seen.values };
+        let patches = self.model.project_vision(&states.squeeze(0)?)?.contiguous()?;
+        let found = (method, patches.clone(), seen.rows, seen.columns);
+        self.remember(image, |known| known.patches = Some(found));
+        Ok((patches, seen.rows, seen.columns))
+    }
+
+    fn known(&self, image: &MarkedPicture) -> Seen {
+        let seen = self.seen.borrow();
+        let found = seen.iter().find(|seen| seen.picture == image.picture.revision() && seen.marks == image.marks);
+        found.cloned().unwrap_or_else(|| Seen {
+            picture: image.picture.revision(),
+            marks: image.marks.clone(),
+            whole: None,
+            patches: None,
+        })
+    }
+
+    fn remember(&self, image: &MarkedPicture, change: impl FnOnce(&mut Seen)) {
+        let mut known = self.known(image);
+        change(&mut known);
+        let mut seen = self.seen.borrow_mut();
+        seen.retain(|old| old.picture != known.picture || old.marks != known.marks);
+        if seen.len() >= KEPT_PICTURES {
+            seen.remove(0);
+        }
+        seen.push(known);
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

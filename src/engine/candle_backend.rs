@@ -1,0 +1,242 @@
+//! The backend with real models: loads what a job asks for, keeps one CLIP and one diffusion model, runs the job.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use candle_core::{DType, Device};
+
+use super::backend::Backend;
+use super::options::{DeviceChoice, EngineOptions, Precision};
+use crate::analysis::Clip;
+use crate::base::geom::Extent;
+use crate::base::pixels::Picture;
+use crate::base::task::{Progress, TaskCx};
+use crate::job::output::{BenchReport, Timing};
+use crate::job::spec::{BenchSpec, CountTokensSpec};
+use crate::job::{JobError, JobOutput, JobSpec, ModelRef};
+use crate::models::ModelError;
+use crate::models::files::ModelFiles;
+use crate::pipelines::Diffusion;
+use crate::registry::{Catalogue, Family};
+use crate::store::presets;
+
+/// One loaded model of a family, by the name it was asked for.
+type Slot<T> = RefCell<Option<(ModelRef, Rc<T>)>>;
+
+/// Runs jobs with candle.
+pub struct CandleBackend {
+    catalogue: Catalogue,
+    device: Device,
+    dtype: DType,
+    threads: usize,
+    clip: Slot<Clip>,
+    diffusion: Slot<Diffusion>,
+}
+
+impl CandleBackend {
+    /// A backend as the options say; loads nothing yet.
+    ///
+    /// # Errors
+    /// If the device is not there, or the catalogue is damaged.
+    pub fn boxed(options: &EngineOptions) -> Result<Box<dyn Backend>, JobError> {
+        let catalogue = Catalogue::parse(presets::shipped("models.toml").unwrap_or_default())
+            .map_err(|error| JobError::BadJob(error.to_string()))?;
+        let device = device(options.device)?;
+        let dtype = match options.precision {
+            Precision::Auto if device.is_cpu() => DType::F32,
+            Precision::Auto | Precision::F16 => DType::F16,
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::BF16,
+        };
+        Ok(Box::new(Self {
+            catalogue,
+            device,
+            dtype,
+            threads: rayon::current_num_threads(),
+            clip: RefCell::default(),
+            diffusion: RefCell::default(),
+        }))
+    }
+
+    fn clip(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Clip>, JobError> {
+        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device))
+    }
+
+    fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
+        let load = |files: &ModelFiles| Diffusion::load(files, self.dtype, &self.device);
+        self.resident(&self.diffusion, model, Family::Diffusion, cx, load)
+    }
+
+    /// The model in `slot` if it is the one asked for; else the old one is dropped first, then the new one is loaded.
+    fn resident<T>(
+        &self,
+        slot: &Slot<T>,
+        model: &ModelRef,
+        family: Family,
+        cx: &TaskCx<'_>,
+        load: impl FnOnce(&ModelFiles) -> Result<T, ModelError>,
+    ) -> Result<Rc<T>, JobError> {
+        if let Some((resident, loaded)) = slot.borrow().as_ref()
+            && resident == model
+        {
+            return Ok(loaded.clone());
+        }
+        let missing = |reason: String| JobError::ModelMissing { model: model.0.clone(), reason };
+        let files = self.catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
+        cx.progress(Progress::steps("Loading the model", 0, 0));
+        slot.borrow_mut().take();
+        let loaded = Rc::new(load(&files).map_err(|error| match error {
+            ModelError::Cancelled => JobError::Cancelled,
+            error => missing(error.to_string()),
+        })?);
+        *slot.borrow_mut() = Some((model.clone(), loaded.clone()));
+        Ok(loaded)
+    }
+
+    fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
+        let counts =
+            self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts).map_err(|e| job_error("Counting", e))?;
+        Ok(JobOutput::TokenCounts(counts))
+    }
+
+    fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
+        let has = |family| self.catalogue.resolve(&spec.model, family).is_ok();
+        let mut report = BenchReport {
+            threads: self.threads,
+            peak_memory_bytes: 0,
+            text_encode: None,
+            image_encode: None,
+            denoise_step: None,
+            decode: None,
+        };
+        let time = |run: &dyn Fn() -> Result<(), ModelError>| fastest(spec.repeats, run, cx);
+        if has(Family::Clip) {
+            let clip = self.clip(&spec.model, cx)?;
+            let picture = Picture::from_fn(Extent::new(256, 256), |x, y| [x as u8, y as u8, 128]);
+            report.text_encode = Some(time(&|| clip.text_encode("a red apple on a blue background", cx).map(drop))?);
+            report.image_encode = Some(time(&|| clip.image_encode(&picture, cx).map(drop))?);
+        }
+        if has(Family::Diffusion) {
+            let model = self.diffusion(&spec.model, cx)?;
+            if report.text_encode.is_none() {
+                report.text_encode = Some(time(&|| model.text_encode("a red apple", cx).map(drop))?);
+            }
+            report.denoise_step = Some(time(&|| model.denoise_once(cx).map(drop))?);
+            report.decode = Some(time(&|| model.decode_once(cx).map(drop))?);
+        }
+        if report.text_encode.is_none() {
+            let error = self.catalogue.resolve(&spec.model, Family::Clip).err();
+            let reason = error.map(|e| e.to_string()).unwrap_or_default();
+            return Err(JobError::ModelMissing { model: spec.model.0.clone(), reason });
+        }
+        report.peak_memory_bytes = peak_memory_bytes();
+        Ok(JobOutput::Bench(report))
+    }
+}
+
+impl Backend for CandleBackend {
+    fn run(&self, spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
+        let explain = |error| job_error(spec.name(), error);
+        match spec {
+            JobSpec::CountTokens(spec) => self.count_tokens(spec, cx),
+            JobSpec::Heatmap(spec) => {
+                self.clip(&spec.model, cx)?.heatmaps(spec, cx).map(JobOutput::Heatmaps).map_err(explain)
+            }
+            JobSpec::ZeroShot(spec) => {
+                self.clip(&spec.model, cx)?.zero_shot(spec, cx).map(JobOutput::ZeroShot).map_err(explain)
+            }
+            JobSpec::Generate(spec) => {
+                self.diffusion(&spec.model, cx)?.generate(spec, cx).map(JobOutput::Pictures).map_err(explain)
+            }
+            JobSpec::Embed(spec) => {
+                self.clip(&spec.model, cx)?.embed(spec, cx).map(JobOutput::Embeddings).map_err(explain)
+            }
+            JobSpec::Bench(spec) => self.bench(spec, cx),
+        }
+    }
+
+    fn release_memory(&self) {
+        self.clip.borrow_mut().take();
+        self.diffusion.borrow_mut().take();
+    }
+}
+
+fn device(choice: DeviceChoice) -> Result<Device, JobError> {
+    let absent = |name: &str, error: candle_core::Error| {
+        JobError::BadJob(format!("there is no {name} device for this build ({error}); use --device cpu"))
+    };
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda => Device::new_cuda(0).map_err(|error| absent("CUDA", error)),
+        DeviceChoice::Metal => Device::new_metal(0).map_err(|error| absent("Metal", error)),
+        DeviceChoice::Auto => Ok(Device::new_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
+    }
+}
+
+fn job_error(during: &str, error: ModelError) -> JobError {
+    match error {
+        ModelError::Cancelled => JobError::Cancelled,
+        ModelError::BadInput(text) => JobError::BadJob(text),
+        ModelError::MissingFile { .. } | ModelError::BadFile { .. } => JobError::BadJob(error.to_string()),
+        ModelError::Tensor(error) => {
+            let details = error.to_string();
+            match details.contains("out of memory") {
+                true => JobError::OutOfMemory { during: during.to_owned() },
+                false => JobError::Inference { during: during.to_owned(), details },
+            }
+        }
+    }
+}
+
+/// The run with the least processor time; one run goes before them to warm up.
+fn fastest(repeats: u32, run: &dyn Fn() -> Result<(), ModelError>, cx: &TaskCx<'_>) -> Result<Timing, JobError> {
+    let explain = |error| job_error("Bench", error);
+    run().map_err(explain)?;
+    let mut best: Option<Timing> = None;
+    for _ in 0..repeats.max(1) {
+        cx.checkpoint()?;
+        let (cpu, wall) = (cpu_seconds(), Instant::now());
+        run().map_err(explain)?;
+        let timing = Timing { cpu_seconds: cpu_seconds() - cpu, wall_seconds: wall.elapsed().as_secs_f64() };
+        best = Some(best.filter(|best| best.cpu_seconds <= timing.cpu_seconds).unwrap_or(timing));
+    }
+    best.ok_or(JobError::Cancelled)
+}
+
+/// Processor time of all threads of the process so far.
+#[cfg(unix)]
+fn cpu_seconds() -> f64 {
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
+    resource_usage().map_or(0.0, |usage| seconds(usage.ru_utime) + seconds(usage.ru_stime))
+}
+
+/// The most memory that the process ever held.
+#[cfg(unix)]
+fn peak_memory_bytes() -> u64 {
+    // Linux counts in KiB, macOS in bytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    resource_usage().map_or(0, |usage| u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit)
+}
+
+#[cfg(unix)]
+fn resource_usage() -> Option<libc::rusage> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    #[expect(unsafe_code, reason = "the system's accounting has no safe interface")]
+    // Safety: getrusage fills the whole structure when it returns 0, and only then is it read.
+    unsafe {
+        (libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) == 0).then(|| usage.assume_init())
+    }
+}
+
+/// Without the system's accounting, time on the clock is the nearest thing.
+#[cfg(not(unix))]
+fn cpu_seconds() -> f64 {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed().as_secs_f64()
+}
+
+#[cfg(not(unix))]
+fn peak_memory_bytes() -> u64 {
+    0
+}

@@ -1,0 +1,54 @@
+//! What stands in the window's panels: one file, one panel.
+
+mod canvas;
+mod jobs;
+mod lens;
+mod library;
+mod notices;
+mod preview;
+mod prompt;
+mod zero_shot;
+
+use egui::{RichText, Ui};
+
+use super::shell::Cx;
+use super::theme;
+use crate::workbench::PanelKind;
+
+/// Shows one panel.
+pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
+    if panel == PanelKind::Canvas {
+        canvas::show(ui, cx);
+        return;
+    }
+    egui::ScrollArea::vertical().id_salt(panel.title()).auto_shrink([false, false]).show(ui, |ui| match panel {
+        PanelKind::Canvas => {}
+        PanelKind::Prompt => prompt::show(ui, cx),
+        PanelKind::Library => library::show(ui, cx),
+        PanelKind::Lens => lens::show(ui, cx),
+        PanelKind::ZeroShot => zero_shot::show(ui, cx),
+        PanelKind::Preview => preview::show(ui, cx),
+        PanelKind::Jobs => jobs::show(ui, cx),
+        PanelKind::Notices => notices::show(ui, cx),
+    });
+}
+
+/// A small label above a control; tie the control to it by `labelled_by`.
+fn caption(ui: &mut Ui, text: &str) -> egui::Response {
+    ui.label(RichText::new(text).small().color(theme::tokens(ui).faint))
+}
+
+/// What an empty panel says.
+fn empty(ui: &mut Ui, text: &str) {
+    ui.add_space(theme::GRID);
+    ui.label(RichText::new(text).color(theme::tokens(ui).faint));
+}
+
+/// A slider from 0 to 100 % with its label.
+fn percent(ui: &mut Ui, label: &str, value: &mut f32) -> bool {
+    let text = caption(ui, label);
+    let slider = egui::Slider::new(value, 0.0..=1.0).custom_formatter(|v, _| format!("{:.0} %", v * 100.0));
+    ui.add(slider.custom_parser(|t| t.trim().trim_end_matches('%').trim().parse::<f64>().ok().map(|v| v / 100.0)))
+        .labelled_by(text.id)
+        .changed()
+}
