@@ -79,7 +79,7 @@ pub(super) fn show(ui: &mut Ui, layout: &mut Layout, cx: &mut Cx<'_>) {
         .show(ui, |ui| status(ui, cx));
     egui::Panel::left("tools")
         .frame(bar(tokens.window, 8, 8))
-        .exact_size(32.0)
+        .exact_size(48.0)
         .resizable(false)
         .show_separator_line(false)
         .show(ui, |ui| rail(ui, cx));
