@@ -21,6 +21,7 @@
 
 pub mod analysis;
 pub mod base;
+pub mod cli;
 pub mod document;
 pub mod engine;
 pub mod job;

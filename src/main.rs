@@ -2,20 +2,12 @@
 
 use std::process::ExitCode;
 
+/// Large temporary tensors go back and forth all the time; the system's allocator would return their pages each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
-        .with_writer(std::io::stderr)
-        .init();
-    let file = std::env::args_os().nth(1).map(Into::into);
-    match maquette::ui::run(file, Default::default()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("maquette: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    maquette::cli::main()
 }

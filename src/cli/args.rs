@@ -1,0 +1,196 @@
+//! What can be asked on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::base::geom::Extent;
+use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
+use crate::job::sampling::Sampler;
+use crate::job::spec::{Combine, HeatmapMethod};
+
+/// A workbench for prompts of vision-language models. Without a command it opens its window.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    /// Picture to open in the window
+    pub(super) file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    /// Threads that compute (default: one a core)
+    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Where to compute
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    device: DeviceChoice,
+    /// Width of numbers
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    precision: Precision,
+}
+
+impl Args {
+    pub(super) fn engine_options(&self) -> EngineOptions {
+        EngineOptions { threads: self.threads.map(usize::from), device: self.device, precision: self.precision }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what Maquette does on the bundled sample, without a window
+    Tour(Tour),
+    /// Make pictures from words
+    Generate(Generate),
+    /// Show where in a picture phrases are
+    Heatmap(Heatmap),
+    /// Compare class templates on pictures
+    Compare(Compare),
+    /// Write unit-norm embeddings of pictures or texts
+    Embed(Embed),
+    /// Time the parts of a model
+    Bench(Bench),
+    /// Models that are known by name
+    Models {
+        #[command(subcommand)]
+        command: Models,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Models {
+    /// List them
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Tour {
+    /// Folder for pictures and report; made if it is missing
+    #[arg(long)]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Generate {
+    /// What to show
+    #[arg(long)]
+    pub(super) prompt: String,
+    /// What to steer away from
+    #[arg(long, default_value = "")]
+    pub(super) negative: String,
+    /// Catalogue id or folder in diffusers layout
+    #[arg(long, default_value = "builtin")]
+    pub(super) model: String,
+    /// euler, euler-a, ddim or dpm++2m
+    #[arg(long, default_value = "euler")]
+    pub(super) sampler: Sampler,
+    /// Steps of sampling
+    #[arg(long, default_value_t = 20)]
+    pub(super) steps: u32,
+    /// Classifier-free guidance scale
+    #[arg(long, default_value_t = 5.0)]
+    pub(super) guidance: f32,
+    /// Start of the noise (default: a random one, which is printed)
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// WIDTHxHEIGHT in pixels (default: that of the built-in model)
+    #[arg(long)]
+    pub(super) size: Option<Extent>,
+    /// Pictures to make, with consecutive seeds
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) count: u32,
+    /// Picture to start from
+    #[arg(long)]
+    pub(super) init: Option<PathBuf>,
+    /// What to repaint of it: white on black, of the same size
+    #[arg(long, requires = "init")]
+    pub(super) mask: Option<PathBuf>,
+    /// How far to depart from it, 0 to 1
+    #[arg(long, requires = "init")]
+    pub(super) strength: Option<f32>,
+    /// PNG file to write; with --count, NAME-SEED.png beside it
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// A JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Heatmap {
+    /// Picture to look at
+    #[arg(long)]
+    pub(super) image: PathBuf,
+    /// Phrase to look for; may be repeated
+    #[arg(long, required = true)]
+    pub(super) text: Vec<String>,
+    /// Catalogue id or folder in Hugging Face layout
+    #[arg(long, default_value = "builtin")]
+    pub(super) model: String,
+    /// auto, patch or maskclip
+    #[arg(long, default_value = "auto")]
+    pub(super) method: HeatmapMethod,
+    /// PNG file to write; with several phrases, NAME-1.png, NAME-2.png … beside it
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// safetensors file for the numbers
+    #[arg(long)]
+    pub(super) data: Option<PathBuf>,
+    /// A JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Compare {
+    /// File of class names, one a line
+    #[arg(long)]
+    pub(super) classes: PathBuf,
+    /// File of templates with {}, one a line
+    #[arg(long)]
+    pub(super) templates: PathBuf,
+    /// Picture to classify; may be repeated
+    #[arg(long, required = true)]
+    pub(super) image: Vec<PathBuf>,
+    /// Catalogue id or folder in Hugging Face layout
+    #[arg(long, default_value = "builtin")]
+    pub(super) model: String,
+    /// embedding, logit, probability or max
+    #[arg(long, default_value = "embedding")]
+    pub(super) combine: Combine,
+    /// CSV file to write
+    #[arg(long)]
+    pub(super) out: Option<PathBuf>,
+    /// A JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[group(id = "inputs", required = true, multiple = false, args = ["image", "text"])]
+pub(super) struct Embed {
+    /// Picture to embed; may be repeated
+    #[arg(long)]
+    pub(super) image: Vec<PathBuf>,
+    /// Text to embed; may be repeated
+    #[arg(long)]
+    pub(super) text: Vec<String>,
+    /// Catalogue id or folder in Hugging Face layout
+    #[arg(long, default_value = "builtin")]
+    pub(super) model: String,
+    /// safetensors file to write: unit-norm rows under "embeddings"
+    #[arg(long)]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Bench {
+    /// Catalogue id or folder
+    #[arg(long, default_value = "builtin")]
+    pub(super) model: String,
+    /// A JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}

@@ -1,0 +1,87 @@
+//! `maquette compare`: class templates on pictures.
+
+use super::args::Compare;
+use super::json;
+use super::session::{self, Failure, Session, wrong_answer};
+use crate::job::output::ZeroShotTable;
+use crate::job::spec::{MarkedPicture, ZeroShotSpec};
+use crate::job::{JobOutput, JobSpec};
+use crate::prompt::template::{has_class_hole, lines};
+
+pub(super) fn run(args: &Compare, session: &mut Session) -> Result<(), Failure> {
+    if let Some(out) = &args.out {
+        session::check_out(out)?;
+    }
+    let list = |path: &std::path::Path, what: &str| -> Result<Vec<String>, Failure> {
+        let lines = lines(&session::read_text(path)?);
+        if lines.is_empty() {
+            return Err(Failure::BadInput(format!("this file lists no {what}; write one a line: {}", path.display())));
+        }
+        Ok(lines)
+    };
+    let (classes, templates) = (list(&args.classes, "classes")?, list(&args.templates, "templates")?);
+    for template in templates.iter().filter(|template| !has_class_hole(template)) {
+        eprintln!(
+            "maquette: note: the template \"{template}\" has no {{}} for the class name, so it cannot tell classes apart"
+        );
+    }
+    let images = session::read_pictures(&args.image)?;
+    let spec = ZeroShotSpec {
+        model: args.model.as_str().into(),
+        images: images.into_iter().map(|picture| MarkedPicture { picture, marks: Vec::new() }).collect(),
+        classes,
+        templates,
+        combine: args.combine,
+    };
+    let output = session.run(JobSpec::ZeroShot(spec))?;
+    let JobOutput::ZeroShot(table) = &*output else { return Err(wrong_answer()) };
+    let files: Vec<String> = args.image.iter().map(|path| path.display().to_string()).collect();
+    if let Some(out) = &args.out {
+        session::write(out, &csv(table, &files)?)?;
+    }
+    if args.json {
+        let images = files.into_iter().zip(&table.images).map(|(file, scores)| json::ComparedImage::new(file, scores));
+        return json::print(&json::Compare {
+            schema: json::SCHEMA,
+            classes: table.classes.clone(),
+            templates: table.templates.clone(),
+            images: images.collect(),
+        });
+    }
+    print_table(table, &files);
+    Ok(())
+}
+
+/// One row for each picture, template (and the ensemble) and class.
+fn csv(table: &ZeroShotTable, files: &[String]) -> Result<Vec<u8>, Failure> {
+    let failed = |error: csv::Error| Failure::Failed(format!("cannot write CSV: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["file", "template", "class", "logit", "probability"]).map_err(failed)?;
+    for (file, image) in files.iter().zip(&table.images) {
+        let mut rows = |template: &str, logits: &[f32], probabilities: &[f32]| -> Result<(), Failure> {
+            for ((class, logit), probability) in table.classes.iter().zip(logits).zip(probabilities) {
+                let numbers = [logit.to_string(), probability.to_string()];
+                writer.write_record([file, template, class, &numbers[0], &numbers[1]]).map_err(failed)?;
+            }
+            Ok(())
+        };
+        rows("(ensemble)", &image.logits, &image.probabilities)?;
+        for (template, logits) in table.templates.iter().zip(&image.by_template) {
+            rows(template, logits, &crate::analysis::zero_shot::softmax(logits))?;
+        }
+    }
+    writer.into_inner().map_err(|error| Failure::Failed(format!("cannot write CSV: {error}")))
+}
+
+fn print_table(table: &ZeroShotTable, files: &[String]) {
+    let width = table.classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
+    for (file, image) in files.iter().zip(&table.images) {
+        println!("{file}");
+        let mut order: Vec<(&String, f32)> = table.classes.iter().zip(image.probabilities.iter().copied()).collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (class, probability) in order.into_iter().take(10) {
+            let bar = "█".repeat((probability * 30.0).round() as usize);
+            println!("  {class:width$}  {:5.1} %  {bar}", probability * 100.0);
+        }
+    }
+}

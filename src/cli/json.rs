@@ -1,0 +1,92 @@
+//! The JSON on standard output: a contract. Fields are only ever added; `schema` grows when one changes its meaning.
+
+use serde::Serialize;
+
+use crate::job::output::{BenchReport, Timing, ZeroShotImage};
+use crate::job::spec::GenerateSpec;
+
+/// The version of everything below.
+pub(super) const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+pub(super) struct Generate {
+    pub(super) schema: u32,
+    pub(super) files: Vec<String>,
+    pub(super) seed: u64,
+    pub(super) job: GenerateSpec,
+    pub(super) model_sha256: String,
+    pub(super) remarks: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Heatmap {
+    pub(super) schema: u32,
+    pub(super) phrases: Vec<Phrase>,
+    pub(super) remarks: Vec<String>,
+}
+
+#[derive(Serialize, Clone)]
+pub(super) struct Phrase {
+    pub(super) text: String,
+    pub(super) score: f32,
+    pub(super) min: f32,
+    pub(super) max: f32,
+    /// Column and row, in pixels of the picture.
+    pub(super) peak: [u32; 2],
+}
+
+#[derive(Serialize)]
+pub(super) struct Compare {
+    pub(super) schema: u32,
+    pub(super) classes: Vec<String>,
+    pub(super) templates: Vec<String>,
+    pub(super) images: Vec<ComparedImage>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ComparedImage {
+    pub(super) file: String,
+    pub(super) logits: Vec<f32>,
+    pub(super) probabilities: Vec<f32>,
+    pub(super) by_template: Vec<Vec<f32>>,
+}
+
+impl ComparedImage {
+    pub(super) fn new(file: String, scores: &ZeroShotImage) -> Self {
+        let ZeroShotImage { logits, probabilities, by_template, .. } = scores.clone();
+        Self { file, logits, probabilities, by_template }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Bench {
+    pub(super) schema: u32,
+    pub(super) threads: usize,
+    pub(super) peak_memory_bytes: u64,
+    pub(super) text_encode: Option<Timing>,
+    pub(super) image_encode: Option<Timing>,
+    pub(super) denoise_step: Option<Timing>,
+    pub(super) decode: Option<Timing>,
+}
+
+impl From<&BenchReport> for Bench {
+    fn from(report: &BenchReport) -> Self {
+        let BenchReport { threads, peak_memory_bytes, text_encode, image_encode, denoise_step, decode } =
+            report.clone();
+        Self { schema: SCHEMA, threads, peak_memory_bytes, text_encode, image_encode, denoise_step, decode }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Models {
+    pub(super) schema: u32,
+    pub(super) models: Vec<crate::registry::Entry>,
+}
+
+/// Prints one JSON object.
+pub(super) fn print(value: &impl Serialize) -> Result<(), super::session::Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| super::session::Failure::Failed(format!("cannot write JSON: {error}")))?;
+    println!("{text}");
+    Ok(())
+}
