@@ -169,10 +169,9 @@ pub(super) struct Compare {
 }
 
 #[derive(Debug, ClapArgs)]
-#[group(id = "inputs", required = true, multiple = false, args = ["image", "text"])]
 pub(super) struct Embed {
     /// Picture to embed; may be repeated
-    #[arg(long)]
+    #[arg(long, required_unless_present = "text", conflicts_with = "text")]
     pub(super) image: Vec<PathBuf>,
     /// Text to embed; may be repeated
     #[arg(long)]

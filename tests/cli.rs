@@ -1,0 +1,310 @@
+//! The command line as its users meet it: the real program, real files, exit codes, JSON.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn maquette(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maquette"));
+    for name in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).output().unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = maquette(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["schema"], 1);
+    value
+}
+
+/// Expects exit code 2, a one-line message with `part` in it, and nothing at `out`.
+fn refused(arguments: &[&str], part: &str, out: &Path) {
+    let output = maquette(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+    assert!(message.contains(part), "{arguments:?}: {message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert!(!out.exists(), "{arguments:?} wrote {}", out.display());
+}
+
+fn sample() -> String {
+    text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/samples/apple-and-cat.png"))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.path(name), bytes).unwrap();
+        text(&self.path(name))
+    }
+}
+
+#[test]
+fn without_a_display_the_window_names_the_tour() {
+    let output = maquette(&[]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.contains("cargo run --release -- tour --out DIR") && message.lines().count() == 1, "{message}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
+    let folder = Folder::new();
+    let make = |name: &str, threads: &str| {
+        let out = text(&folder.path(name));
+        let value = json(&[
+            "generate",
+            "--prompt",
+            "a red apple on a blue background",
+            "--seed",
+            "1",
+            "--steps",
+            "3",
+            "--threads",
+            threads,
+            "--out",
+            &out,
+            "--json",
+        ]);
+        assert_eq!(value["files"][0], Value::from(out.clone()));
+        assert_eq!(value["seed"], 1);
+        assert_eq!(value["job"]["sampling"]["steps"], 3);
+        std::fs::read(out).unwrap()
+    };
+    let first = make("a.png", "1");
+    assert!(first == make("b.png", "2") && first == make("c.png", "1"), "the bytes differ");
+}
+
+#[test]
+fn inpainting_keeps_every_pixel_outside_the_mask() {
+    let folder = Folder::new();
+    let size = maquette::base::geom::Extent::new(160, 144);
+    let picture = maquette::base::pixels::Picture::from_fn(size, |x, y| [x as u8, y as u8, 77]);
+    let inside = |x: u32, y: u32| (60..100).contains(&x) && (40..90).contains(&y);
+    let mask = maquette::base::pixels::Picture::from_fn(size, |x, y| [if inside(x, y) { 255 } else { 0 }; 3]);
+    let (init, painted, out) = (folder.path("init.png"), folder.path("mask.png"), folder.path("out.png"));
+    maquette::store::pictures::write_png(&init, &picture, None).unwrap();
+    maquette::store::pictures::write_png(&painted, &mask, None).unwrap();
+    let output = maquette(&[
+        "generate",
+        "--prompt",
+        "a cat",
+        "--seed",
+        "3",
+        "--steps",
+        "2",
+        "--init",
+        &text(&init),
+        "--mask",
+        &text(&painted),
+        "--out",
+        &text(&out),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = maquette::store::pictures::read(&out).unwrap();
+    assert_eq!(made.extent(), size);
+    for (x, y) in (0..144).flat_map(|y| (0..160).map(move |x| (x, y))).filter(|(x, y)| !inside(*x, *y)) {
+        assert_eq!(made.pixel(x, y), picture.pixel(x, y));
+    }
+    assert_ne!(made, picture);
+}
+
+#[test]
+fn heatmaps_peak_inside_the_named_thing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/samples");
+    let samples: Value = serde_json::from_slice(&std::fs::read(root.join("samples.json")).unwrap()).unwrap();
+    let folder = Folder::new();
+    for (file, things) in samples.as_object().unwrap() {
+        let (image, out, data) = (text(&root.join(file)), text(&folder.path("h.png")), folder.path("h.safetensors"));
+        let names: Vec<String> =
+            things.as_array().unwrap().iter().map(|t| format!("a {}", t["thing"].as_str().unwrap())).collect();
+        let data_text = text(&data);
+        let mut arguments = vec!["heatmap", "--image", &image, "--out", &out, "--data", &data_text, "--json"];
+        for name in &names {
+            arguments.extend(["--text", name]);
+        }
+        let value = json(&arguments);
+        for (thing, phrase) in things.as_array().unwrap().iter().zip(value["phrases"].as_array().unwrap()) {
+            let side = |value: &Value, i: usize| value[i].as_i64().unwrap();
+            let (bounds, peak) = (&thing["box"], &phrase["peak"]);
+            let inside = (side(bounds, 0)..side(bounds, 2)).contains(&side(peak, 0))
+                && (side(bounds, 1)..side(bounds, 3)).contains(&side(peak, 1));
+            assert!(inside, "{file}: {} peaks at {peak}, outside {bounds}", phrase["text"]);
+            assert!(phrase["min"].as_f64() < phrase["max"].as_f64() && phrase["score"].is_number());
+        }
+        let tensors = candle_core::safetensors::load(&data, &candle_core::Device::Cpu).unwrap();
+        assert_eq!(tensors["grid"].dims(), [names.len(), 16, 16]);
+        assert_eq!(tensors["heatmap"].dims(), [names.len(), 512, 512]);
+    }
+}
+
+#[test]
+fn compare_gives_a_row_for_each_picture_template_and_class() {
+    let folder = Folder::new();
+    let classes = folder.write("classes.txt", "# things\napple\ncat\nhouse\n");
+    let templates = folder.write("templates.txt", "a picture of a {}\na photo of a {}\n");
+    let csv = folder.path("out.csv");
+    for combine in ["embedding", "logit", "probability", "max"] {
+        let value = json(&[
+            "compare",
+            "--classes",
+            &classes,
+            "--templates",
+            &templates,
+            "--image",
+            &sample(),
+            "--image",
+            &sample(),
+            "--combine",
+            combine,
+            "--out",
+            &text(&csv),
+            "--json",
+        ]);
+        assert_eq!((value["classes"].as_array().unwrap().len(), value["images"].as_array().unwrap().len()), (3, 2));
+        let image = &value["images"][0];
+        let sum: f64 = image["probabilities"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-4, "{combine}: the probabilities add up to {sum}");
+        assert_eq!(image["by_template"][1].as_array().unwrap().len(), 3);
+        assert_eq!(std::fs::read_to_string(&csv).unwrap().lines().count(), 1 + 2 * 3 * 3);
+    }
+}
+
+#[test]
+fn embeddings_are_unit_norm_rows() {
+    let folder = Folder::new();
+    let out = folder.path("e.safetensors");
+    assert!(maquette(&["embed", "--text", "a cat", "--text", "", "--out", &text(&out)]).status.success());
+    let rows = candle_core::safetensors::load(&out, &candle_core::Device::Cpu).unwrap()["embeddings"]
+        .to_vec2::<f32>()
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn bench_and_models_answer() {
+    let value = json(&["bench", "--json"]);
+    for part in ["text_encode", "image_encode", "denoise_step", "decode"] {
+        assert!(
+            value[part]["cpu_seconds"].as_f64().unwrap() > 0.0 && value[part]["wall_seconds"].is_number(),
+            "{part}"
+        );
+    }
+    assert!(value["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    let listed = String::from_utf8(maquette(&["models", "list"]).stdout).unwrap();
+    assert!(listed.contains("builtin") && listed.contains("CLIP") && listed.contains("diffusion"), "{listed}");
+}
+
+#[test]
+fn the_tour_writes_a_whole_report() {
+    let folder = Folder::new();
+    let out = folder.path("tour");
+    let output = maquette(&["tour", "--out", &text(&out)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    for file in report["files"].as_array().unwrap() {
+        assert!(maquette::store::pictures::read(&out.join(file.as_str().unwrap())).is_ok(), "{file}");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("data:image/png;base64,") && !page.contains("src=\"http"));
+}
+
+/// A whole and valid picture of 20000x20000 pixels, one bit each.
+fn enormous_png() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 20_000, 20_000);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&vec![0; 20_000 * 2_500]).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+#[test]
+fn bad_pictures_are_refused() {
+    let folder = Folder::new();
+    let whole = std::fs::read(sample()).unwrap();
+    let truncated = folder.write("truncated.png", &whole[..whole.len() / 2]);
+    let words = folder.write("words.png", "these are words, not a picture");
+    let enormous = folder.write("enormous.png", enormous_png());
+    let missing = text(&folder.path("missing.png"));
+    let out = folder.path("out.png");
+    for (image, part) in
+        [(truncated, "cut short"), (words, "not a PNG"), (enormous, "20000x20000"), (missing, "cannot read")]
+    {
+        refused(&["heatmap", "--image", &image, "--text", "cat", "--out", &text(&out)], part, &out);
+        refused(&["generate", "--prompt", "cat", "--init", &image, "--out", &text(&out)], part, &out);
+    }
+}
+
+#[test]
+fn bad_models_and_numbers_are_refused() {
+    let folder = Folder::new();
+    let out = folder.path("out.png");
+    let out_text = text(&out);
+    let generate = |more: &[&str]| {
+        [&["generate", "--prompt", "cat", "--out", &out_text], more]
+            .concat()
+            .iter()
+            .map(|s| (*s).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let check = |more: &[&str], part: &str| {
+        let arguments = generate(more);
+        refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), part, &out);
+    };
+    check(&["--model", "no-such-model"], "no such folder");
+    check(&["--model", &text(folder.0.path())], "model_index.json");
+    check(&["--sampler", "magic"], "dpm++2m");
+    check(&["--size", "12"], "WIDTHxHEIGHT");
+    check(&["--size", "9000x9000"], "2048");
+    check(&["--steps", "0"], "steps");
+    check(&["--guidance", "nan"], "guidance");
+    check(&["--strength", "0.5"], "--init");
+    check(&["--init", &sample(), "--strength", "3"], "between 0 and 1");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/clip/quick");
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path(path.file_name().unwrap().to_str().unwrap())).unwrap();
+    }
+    folder.write("model.safetensors", "not tensors at all");
+    refused(
+        &["heatmap", "--image", &sample(), "--text", "cat", "--model", &text(folder.0.path()), "--out", &out_text],
+        "model.safetensors",
+        &out,
+    );
+    refused(&["generate", "--prompt", "cat", "--out", &text(&folder.path("nowhere/out.png"))], "no such folder", &out);
+}
+
+#[test]
+fn empty_and_enormous_prompts_work_and_what_is_cut_is_said() {
+    let folder = Folder::new();
+    let out = text(&folder.path("out.png"));
+    let value = json(&["generate", "--prompt", "", "--steps", "1", "--seed", "1", "--out", &out, "--json"]);
+    assert_eq!(value["remarks"].as_array().unwrap().len(), 0);
+    let long = "apple ".repeat(5000);
+    let value = json(&["generate", "--prompt", &long, "--steps", "1", "--seed", "1", "--out", &out, "--json"]);
+    assert!(value["remarks"][0].as_str().unwrap().contains("4925 tokens too long"), "{}", value["remarks"]);
+}
