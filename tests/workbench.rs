@@ -26,8 +26,7 @@ fn engine(script: impl Fn(&JobSpec, &TaskCx<'_>) -> Result<JobOutput, JobError> 
 }
 
 fn generate(prompt: &str, steps: u32) -> JobSpec {
-    let mut sampling = maquette::job::sampling::Sampling::default();
-    sampling.steps = steps;
+    let sampling = maquette::job::sampling::Sampling { steps, ..Default::default() };
     JobSpec::Generate(GenerateSpec {
         model: ModelRef::builtin(),
         prompt: prompt.into(),

@@ -1,4 +1,4 @@
-//! L3: nets composed into tasks: from prompts to pictures. The only sampling loop of the project is in [`sample`].
+//! L3: nets composed into tasks: from prompts to pictures. The only sampling loop of the project is in `sample`.
 //!
 //! Knows nothing of threads and windows; stops and reports through `TaskCx`.
 

@@ -1,6 +1,6 @@
 //! L6: the window. It shows `&Workbench` and sends commands; nothing here changes anything else, opens files or waits.
 //!
-//! [`app`] is a frame as a table of contents, [`shell`] the window's frame, [`panels`] what stands in it.
+//! `app` is a frame as a table of contents, `shell` the window's frame, `panels` what stands in it.
 
 mod app;
 mod dialogs;

@@ -228,7 +228,13 @@ fn coverage_from_distance(distance: f32) -> u8 {
 
 impl PartialEq for Mask {
     fn eq(&self, other: &Self) -> bool {
-        self.extent == other.extent && (self.revision == other.revision || self.to_coverage() == other.to_coverage())
+        let same = |(a, b): (&Option<Arc<Tile>>, &Option<Arc<Tile>>)| match (a, b) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            (Some(only), None) | (None, Some(only)) => only.iter().all(|v| *v == 0),
+        };
+        self.extent == other.extent
+            && (self.revision == other.revision || self.tiles.iter().zip(&other.tiles).all(same))
     }
 }
 

@@ -51,18 +51,18 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
 
 fn list(ui: &mut Ui, cx: &Cx<'_>, field: TextField, name: &str, presets: &[NamedList]) {
     let label = caption(ui, name);
-    egui::ComboBox::from_id_salt(name).selected_text("Fill from a list").width(ui.available_width()).show_ui(
-        ui,
-        |ui| {
+    egui::ComboBox::from_id_salt((name, "presets"))
+        .selected_text("Fill from a list")
+        .width(ui.available_width())
+        .show_ui(ui, |ui| {
             for preset in presets {
                 if ui.selectable_label(false, &preset.name).clicked() {
                     cx.outbox.set_text(field, preset.lines.join("\n"));
                 }
             }
-        },
-    );
+        });
     let mut text = cx.workbench.document().text(field).to_owned();
-    egui::ScrollArea::vertical().id_salt(name).max_height(120.0).show(ui, |ui| {
+    egui::ScrollArea::vertical().id_salt((name, "lines")).max_height(120.0).show(ui, |ui| {
         let edit = TextEdit::multiline(&mut text).desired_rows(5).desired_width(f32::INFINITY);
         if ui.add(edit).labelled_by(label.id).changed() {
             cx.outbox.set_text(field, text);
