@@ -264,7 +264,7 @@ mod tests {
         let row = |y| {
             (0..mask.extent.width).map(|x| [' ', '.', 'o', '#'][mask.coverage(x, y) as usize / 64]).collect::<String>()
         };
-        let rows: Vec<String> = (0..mask.extent.height).map(|y| row(y).trim_end().to_owned() + "\n").collect();
+        let rows: Vec<String> = (0..mask.extent.height).map(|y| format!("|{}\n", row(y).trim_end())).collect();
         expect.assert_eq(&rows.concat());
     }
 
@@ -278,13 +278,13 @@ mod tests {
         check(
             &mask,
             expect![[r#"
-
-                  ######  ###
-                 ######## #.#
-                 ######## . .
-                 ######## #.#
-                  ######  ###
-
+                |
+                |  ######  ###
+                | ######## #.#
+                | ######## . .
+                | ######## #.#
+                |  ######  ###
+                |
             "#]],
         );
     }
@@ -297,12 +297,12 @@ mod tests {
         check(
             &mask,
             expect![[r#"
-
-                  .o####o.
-                 ##########
-                 ##########
-                  .o####o.
-
+                |
+                |  .o####o.
+                | ##########
+                | ##########
+                |  .o####o.
+                |
             "#]],
         );
     }
