@@ -103,6 +103,8 @@ fn colour_scale(ui: &mut Ui, cx: &Cx<'_>, low: f32, high: f32) {
 
 fn looks(ui: &mut Ui, cx: &Cx<'_>) {
     let preferences = cx.workbench.preferences();
+    // Labels and the number beside a slider take the rest, also in a narrow panel.
+    ui.spacing_mut().slider_width = (ui.available_width() - 160.0).clamp(24.0, 120.0);
     egui::Grid::new("lens looks").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
         let mut opacity = preferences.lens_opacity;
         if percent(ui, "Opacity", &mut opacity) {
