@@ -1,4 +1,5 @@
 //! The shipped presets: all are read, and what the first start uses is there.
+#![allow(clippy::unwrap_used)]
 
 use maquette::prompt::template::{SUBJECT, has_class_hole};
 use maquette::store::presets;
@@ -15,12 +16,12 @@ fn every_shipped_preset_is_read_without_a_warning() {
 
 #[test]
 fn a_users_file_replaces_a_shipped_one_and_a_broken_one_is_reported() {
-    let Ok(folder) = tempfile::tempdir() else { return };
+    let folder = tempfile::tempdir().unwrap();
     let modifiers = folder.path().join("modifiers");
-    assert!(std::fs::create_dir_all(&modifiers).is_ok());
+    std::fs::create_dir_all(&modifiers).unwrap();
     let own = "[[category]]\nname = \"Mine\"\nmodifiers = [\"glittering\"]\n";
-    assert!(std::fs::write(modifiers.join("01-builtin.toml"), own).is_ok());
-    assert!(std::fs::write(modifiers.join("99-broken.toml"), "[[category]]\nname = ").is_ok());
+    std::fs::write(modifiers.join("01-builtin.toml"), own).unwrap();
+    std::fs::write(modifiers.join("99-broken.toml"), "[[category]]\nname = ").unwrap();
     let (library, warnings) = presets::library(Some(folder.path()));
     assert_eq!(library.modifiers.first().map(|category| category.name.as_str()), Some("Mine"));
     assert_eq!(warnings.len(), 1);

@@ -30,20 +30,15 @@ pub(super) struct Background {
     wake: Wake,
     sender: Sender<FileDone>,
     receiver: Receiver<FileDone>,
-    running: usize,
 }
 
 impl Background {
     pub(super) fn new(wake: Wake) -> Self {
         let (sender, receiver) = channel();
-        Self { wake, sender, receiver, running: 0 }
+        Self { wake, sender, receiver }
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        self.running > 0
-    }
-
-    pub(super) fn start(&mut self, task: FileTask) {
+    pub(super) fn start(&self, task: FileTask) {
         let (sender, wake) = (self.sender.clone(), self.wake.clone());
         let spawned = std::thread::Builder::new().name("maquette-files".to_owned()).spawn(move || {
             let done = run(task).unwrap_or_else(|text| FileDone::Failed { text });
@@ -51,7 +46,6 @@ impl Background {
             let _ = sender.send(done);
             wake();
         });
-        self.running += 1;
         if let Err(error) = spawned {
             let text = format!("the system cannot start a thread for this file: {error}");
             // The receiver lives in self, so sending cannot fail.
@@ -59,10 +53,8 @@ impl Background {
         }
     }
 
-    pub(super) fn poll(&mut self) -> Option<FileDone> {
-        let done = self.receiver.try_recv().ok()?;
-        self.running = self.running.saturating_sub(1);
-        Some(done)
+    pub(super) fn poll(&self) -> Option<FileDone> {
+        self.receiver.try_recv().ok()
     }
 }
 

@@ -218,11 +218,6 @@ impl Workbench {
         &self.notices
     }
 
-    /// Whether a file is being read or written.
-    pub fn is_file_busy(&self) -> bool {
-        self.background.is_busy()
-    }
-
     /// The time of the last command or update.
     pub fn now(&self) -> Duration {
         self.now

@@ -40,7 +40,6 @@ const KEPT: usize = 100;
 pub struct Notices {
     list: Vec<Notice>,
     next: u64,
-    unseen_since: u64,
 }
 
 impl Notices {
@@ -64,13 +63,7 @@ impl Notices {
         self.list.len()
     }
 
-    /// How many were ever added: grows with each, so that a window can tell new ones from old ones.
-    pub fn added(&self) -> u64 {
-        self.unseen_since
-    }
-
     pub(super) fn add(&mut self, level: Level, text: String, fix: Option<Action>) {
-        self.unseen_since += 1;
         if let Some(last) = self.list.last_mut().filter(|last| last.text == text) {
             last.count += 1;
             return;
