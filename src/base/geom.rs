@@ -159,6 +159,13 @@ impl Bounds {
         (bounds.x0 < bounds.x1 && bounds.y0 < bounds.y1).then_some(bounds)
     }
 
+    /// What lies in both; `None` if that is nothing.
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        let (x0, y0) = (self.x0.max(other.x0), self.y0.max(other.y0));
+        let (x1, y1) = (self.x1.min(other.x1), self.y1.min(other.y1));
+        (x0 < x1 && y0 < y1).then_some(Self { x0, y0, x1, y1 })
+    }
+
     /// The smallest bounds that hold both.
     pub fn union(self, other: Self) -> Self {
         Self {

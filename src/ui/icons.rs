@@ -13,26 +13,25 @@ const PIXELS: u32 = 32;
 
 /// The rendered icons, by file name without ending.
 pub(super) struct Icons {
-    ctx: Context,
-    textures: std::cell::RefCell<HashMap<&'static str, TextureHandle>>,
+    textures: HashMap<&'static str, TextureHandle>,
 }
 
 impl Icons {
+    /// Renders the whole set, so that no frame has to.
     pub(super) fn new(ctx: &Context) -> Self {
-        Self { ctx: ctx.clone(), textures: Default::default() }
-    }
-
-    fn texture(&self, name: &'static str) -> TextureHandle {
-        let mut textures = self.textures.borrow_mut();
-        let render = || self.ctx.load_texture(name, render(name), TextureOptions::LINEAR);
-        textures.entry(name).or_insert_with(render).clone()
+        let names = FILES.files().filter_map(|file| file.path().to_str()?.strip_suffix(".svg"));
+        let textures = names.map(|name| (name, ctx.load_texture(name, render(name), TextureOptions::LINEAR)));
+        Self { textures: textures.collect() }
     }
 
     /// Paints an icon of 16 points into the middle of `rect`.
     pub(super) fn paint(&self, ui: &Ui, name: &'static str, rect: egui::Rect, tint: Color32) {
         let uv = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
         let place = egui::Rect::from_center_size(rect.center(), vec2(16.0, 16.0));
-        ui.painter().image(self.texture(name).id(), place, uv, tint);
+        debug_assert!(self.textures.contains_key(name), "no icon {name}");
+        if let Some(texture) = self.textures.get(name) {
+            ui.painter().image(texture.id(), place, uv, tint);
+        }
     }
 
     /// A square button that shows an icon alone; its label is for the tooltip and for screen readers.

@@ -13,6 +13,7 @@ mod shell;
 mod shortcuts;
 mod textures;
 mod theme;
+mod tiles;
 mod view;
 
 pub use app::App;

@@ -1,13 +1,14 @@
-//! Pictures, masks and heatmaps on the graphics side: one cache, keyed by revision; masks are patched where they changed.
+//! Small pictures and heatmaps on the graphics side, one cache keyed by revision; the canvas picture and the mask are in `tiles`.
 
 use std::collections::HashMap;
 
 use egui::{Color32, ColorImage, Context, TextureHandle, TextureOptions};
 
+use super::tiles::{MaskTiles, PictureTiles};
 use crate::analysis::heatmap;
 use crate::base::colormap::Colormap;
 use crate::base::geom::Extent;
-use crate::base::pixels::{Mask, Picture, Revision};
+use crate::base::pixels::{Picture, Revision};
 use crate::store::preferences::HeatmapScale;
 use crate::workbench::lens::LensMap;
 
@@ -27,63 +28,36 @@ struct Cached {
 pub(super) struct Textures {
     ctx: Context,
     frame: u64,
-    pictures: HashMap<(Revision, bool), Cached>,
-    mask: Option<(Mask, TextureHandle)>,
+    pictures: HashMap<Revision, Cached>,
+    pub(super) canvas: PictureTiles,
+    pub(super) mask: MaskTiles,
     heatmap: Option<((Revision, Colormap, HeatmapScale), TextureHandle)>,
 }
 
 impl Textures {
     pub(super) fn new(ctx: &Context) -> Self {
-        Self { ctx: ctx.clone(), frame: 0, pictures: HashMap::new(), mask: None, heatmap: None }
+        let (canvas, mask) = (PictureTiles::new(ctx), MaskTiles::default());
+        Self { ctx: ctx.clone(), frame: 0, pictures: HashMap::new(), canvas, mask, heatmap: None }
     }
 
     /// Forgets what was not shown lately.
     pub(super) fn begin_frame(&mut self) {
         self.frame += 1;
+        self.canvas.begin_frame();
         let oldest = self.frame.saturating_sub(KEPT_FRAMES);
         self.pictures.retain(|_, cached| cached.used >= oldest);
     }
 
-    /// The texture of `picture`; `is_crisp` shows its pixels as squares when enlarged.
-    pub(super) fn picture(&mut self, picture: &Picture, is_crisp: bool) -> egui::TextureId {
+    /// The texture of a small `picture`: a preview or a result.
+    pub(super) fn picture(&mut self, picture: &Picture) -> egui::TextureId {
         let (ctx, frame) = (&self.ctx, self.frame);
-        let cached = self.pictures.entry((picture.revision(), is_crisp)).or_insert_with(|| {
-            let limit = ctx.input(|i| i.max_texture_side) as u32;
-            let shown = crate::models::preprocess::resize(picture, picture.extent().fitted_within(limit));
-            let options = TextureOptions {
-                magnification: if is_crisp { egui::TextureFilter::Nearest } else { egui::TextureFilter::Linear },
-                ..TextureOptions::LINEAR
-            };
-            let size = [shown.extent().width as usize, shown.extent().height as usize];
-            Cached {
-                texture: ctx.load_texture("picture", ColorImage::from_rgb(size, shown.rgb()), options),
-                used: frame,
-            }
+        let cached = self.pictures.entry(picture.revision()).or_insert_with(|| {
+            let size = [picture.extent().width as usize, picture.extent().height as usize];
+            let image = ColorImage::from_rgb(size, picture.rgb());
+            Cached { texture: ctx.load_texture("picture", image, TextureOptions::LINEAR), used: frame }
         });
         cached.used = frame;
         cached.texture.id()
-    }
-
-    /// The texture of `mask`: white where it is painted.
-    pub(super) fn mask(&mut self, mask: &Mask) -> egui::TextureId {
-        match &mut self.mask {
-            Some((shown, texture)) if shown.revision() == mask.revision() => texture.id(),
-            Some((shown, texture)) if shown.extent() == mask.extent() => {
-                if let Some(changed) = mask.changed_since(shown) {
-                    let size = [changed.extent().width as usize, changed.extent().height as usize];
-                    let place = [changed.x0 as usize, changed.y0 as usize];
-                    texture.set_partial(place, alpha_image(size, &mask.coverage_in(changed)), TextureOptions::LINEAR);
-                }
-                *shown = mask.clone();
-                texture.id()
-            }
-            _ => {
-                let size = [mask.extent().width as usize, mask.extent().height as usize];
-                let image = alpha_image(size, &mask.to_coverage());
-                let texture = self.ctx.load_texture("mask", image, TextureOptions::LINEAR);
-                self.mask.insert((mask.clone(), texture)).1.id()
-            }
-        }
     }
 
     /// The texture of a heatmap.
@@ -116,8 +90,4 @@ impl Textures {
         let texture = self.ctx.load_texture("heatmap", image, TextureOptions::LINEAR);
         self.heatmap.insert((key, texture)).1.id()
     }
-}
-
-fn alpha_image(size: [usize; 2], coverage: &[u8]) -> ColorImage {
-    ColorImage::new(size, coverage.iter().map(|v| Color32::from_white_alpha(*v)).collect())
 }

@@ -30,7 +30,7 @@ def main():
     work_folder(parser)
     args = parser.parse_args()
     r, world = random.Random(0), World(args.work, 32)
-    texts = [world.scene(r)[1] for _ in range(6000)] + WORDS * 8
+    texts = [world.scene(r).caption for _ in range(20000)] + WORDS * 8
     texts += [template.format(name) for template in CLASS_TEMPLATES for name in NAMES] + [with_article(n) for n in NAMES] * 4
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -39,7 +39,7 @@ def main():
         [pre_tokenizers.Split(words, "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=1800, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=2400, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in merges]

@@ -4,8 +4,11 @@ A scene is a picture with a caption and a label map (0 is background, k+1 is the
 `random.Random`, so a seed fixes a scene.
 """
 
+import csv
+import hashlib
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +16,18 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 HERE = Path(__file__).parent
 
-# Name, icon, and an adjective that is true of it in both styles ("" for none).
-THINGS = [
-    ("apple", "red-apple", "red"), ("banana", "banana", "yellow"), ("strawberry", "strawberry", "red"),
-    ("pear", "pear", "green"), ("grapes", "grapes", "purple"), ("carrot", "carrot", "orange"),
-    ("cat", "cat", ""), ("dog", "dog-face", ""), ("fox", "fox", "orange"), ("panda", "panda", ""),
-    ("frog", "frog", "green"), ("pig", "pig-face", "pink"), ("fish", "tropical-fish", ""), ("whale", "spouting-whale", "blue"),
-    ("butterfly", "butterfly", ""), ("turtle", "turtle", "green"),
-    ("pizza", "pizza", ""), ("donut", "doughnut", ""), ("ice cream", "soft-ice-cream", ""), ("cake", "birthday-cake", ""),
-    ("car", "automobile", "red"), ("bus", "bus", ""), ("rocket", "rocket", ""), ("sailboat", "sailboat", ""),
-    ("house", "house", ""), ("tree", "deciduous-tree", "green"), ("tulip", "tulip", "pink"), ("sunflower", "sunflower", "yellow"),
-    ("mushroom", "mushroom", "red"), ("cactus", "cactus", "green"), ("star", "star", "yellow"), ("heart", "red-heart", "red"),
-    ("moon", "full-moon-face", "yellow"), ("snowman", "snowman", "white"), ("balloon", "balloon", "red"), ("guitar", "guitar", ""),
-]
+# Name, icon, and an adjective that is true of it in all styles ("" for none).
+THINGS = [(row["name"], row["icon"], row["adjective"]) for row in csv.DictReader((HERE / "things.csv").open())]
 NAMES = [name for name, _, _ in THINGS]
+INDEX = {name: k for k, name in enumerate(NAMES)}
 ADJECTIVE = {name: adjective for name, _, adjective in THINGS}
 
-# Style, icon set, phrases for it.
+# Style, icon set, phrases for it. Stickers get a white rim and a shadow in `sprites.py`.
 STYLES = {
     "flat": ("fluent-emoji-flat", ["flat illustration", "flat design"]),
+    "glossy": ("fluent-emoji", ["glossy 3d render", "3d render"]),
     "cartoon": ("noto", ["cartoon", "cartoon drawing"]),
+    "sticker": ("twemoji", ["sticker", "sticker art"]),
 }
 
 COLOURS = {
@@ -44,45 +39,88 @@ PLACES = {
     "sunset": ["at sunset"], "night": ["at night"], "meadow": ["in a meadow"], "sea": ["at sea"],
     "checkerboard": ["on a checkered background"],
 }
-EFFECTS = ["pencil sketch", "pixel art", "black and white photo", "sepia toned", "neon glow", "foggy"]
+EFFECTS = [
+    "pencil sketch", "pixel art", "black and white photo", "sepia toned", "neon glow", "foggy", "watercolor painting", "blurry",
+    "blueprint",
+]
+BACKGROUNDS = list(COLOURS) + list(PLACES)
 CLASS_TEMPLATES = ["a picture of a {}", "a photo of a {}", "an image of a {}", "a {}", "{}", "the {}", "a small {}", "a drawing of a {}"]
+KINDS = {"one": 0.56, "pair": 0.29, "several": 0.07, "many": 0.08}
+PLURAL_ONLY = {
+    "beans", "blueberries", "books", "cherries", "chopsticks", "fries", "glasses", "grapes", "headphone", "jeans", "pancakes", "peanuts",
+    "art", "scissors", "sunglasses", "bacon", "corn", "popcorn", "spaghetti", "sushi", "broccoli", "coral", "garlic", "butter", "yarn", "fire",
+}
+IRREGULAR = {"fish": "fish", "goose": "geese", "ox": "oxen", "sheep": "sheep", "leafy green": "leafy greens", "cactus": "cacti"}
 
 
 def with_article(noun: str) -> str:
-    """`noun` with its indefinite article; plural things have none."""
-    if noun.split()[-1] == "grapes":
+    """`noun` with its indefinite article; plural things and stuffs have none."""
+    if noun.split()[-1] in PLURAL_ONLY:
         return noun
-    return ("an " if noun[0] in "aeiou" else "a ") + noun
+    return ("an " if noun[0] in "aeiou" and not noun.startswith(("uni", "ufo")) else "a ") + noun
 
 
 def plural(noun: str) -> str:
-    irregular = {"fish": "fish", "grapes": "grapes", "cactus": "cacti", "strawberry": "strawberries", "butterfly": "butterflies"}
-    if noun in irregular:
-        return irregular[noun]
+    if noun in PLURAL_ONLY:
+        return noun
+    if noun in IRREGULAR:
+        return IRREGULAR[noun]
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
-class World:
-    """Draws scenes of `size` x `size` pixels from the sprites that `sprites.py` made."""
+def is_held_out(name: str, other: str) -> bool:
+    """Whether training never shows the thing `name` in this style (3 % of the pairs) or on this background (6 %)."""
+    value = hashlib.sha256(f"{name}|{other}".encode()).digest()[0] / 256
+    return value < (0.03 if other in STYLES else 0.06)
 
-    def __init__(self, work: Path, size: int):
-        self.size = size
+
+@dataclass
+class Scene:
+    """A picture with all that is known of it: `labels` is its label map, `things` are (name, box) in pixels."""
+
+    picture: Image.Image
+    caption: str
+    labels: np.ndarray
+    things: list
+    kind: str
+    what: str
+    style: str
+    background: str
+    effect: str | None
+
+
+class World:
+    """Draws scenes of `size` x `size` pixels from the sprites that `sprites.py` made.
+
+    `combinations` says which pairs of thing and style or background it shows: those of "training", only pictures with
+    an "unseen" pair, or "all".
+    """
+
+    def __init__(self, work: Path, size: int, combinations: str = "training"):
+        self.size, self.combinations = size, combinations
         images = np.load(work / "sprites.npz")["images"]
         index = json.loads((work / "sprites.json").read_text())
         self.sprites = {(name, style): Image.fromarray(images[i]) for i, (name, style) in enumerate(index)}
 
-    def scene(self, r: random.Random, kind: str | None = None):
-        """A picture, its caption, its label map as an array, and [(name, box)] of its things."""
-        n = self.size
-        style = r.choice(list(STYLES))
-        picture, background = self._background(r)
-        labels = Image.new("I", (n, n), 0)
-        kind = kind or r.choices(["one", "pair", "several"], [0.66, 0.26, 0.08])[0]
-        things, what = getattr(self, "_" + kind)(r, style, picture, labels)
-        effect = r.choice(EFFECTS) if r.random() < 0.2 else None
+    def scene(self, r: random.Random, kind: str | None = None, effect: bool | None = None) -> Scene:
+        """A new scene; `effect` asks for a picture effect (True) or for none (False)."""
+        kind = kind or r.choices(list(KINDS), list(KINDS.values()))[0]
+        while True:
+            style, background = r.choice(list(STYLES)), self._choose_background(r)
+            names = r.sample(NAMES, {"one": 1, "pair": 2, "several": 1, "many": r.choice([3, 3, 4])}[kind])
+            unseen = any(is_held_out(name, other) for name in names for other in (style, background))
+            if self.combinations == "all" or unseen == (self.combinations == "unseen"):
+                break
+        picture, where = self._background(r, background)
+        labels = Image.new("I", (self.size, self.size), 0)
+        things, what = getattr(self, "_" + kind)(r, names, style, picture, labels)
+        effect = r.choice(EFFECTS) if (r.random() < 0.2 if effect is None else effect) else None
         if effect:
             picture = EFFECT_FUNCTIONS[effect](picture)
-        return picture, self._caption(r, what, style, background, effect), np.asarray(labels), things
+        caption = self._caption(r, what, style, where, effect)
+        return Scene(picture, caption, np.asarray(labels), things, kind, what, style, background, effect)
 
     def _put(self, picture, labels, name, style, cx, cy, size, mirrored):
         size = int(size)
@@ -91,15 +129,15 @@ class World:
             sprite = ImageOps.mirror(sprite)
         x, y = int(cx - size / 2), int(cy - size / 2)
         picture.paste(sprite, (x, y), sprite)
-        labels.paste(NAMES.index(name) + 1, (x, y), sprite.getchannel("A").point(lambda v: 255 if v > 128 else 0))
+        labels.paste(INDEX[name] + 1, (x, y), sprite.getchannel("A").point(lambda v: 255 if v > 128 else 0))
         return name, [x, y, x + size, y + size]
 
-    def _one(self, r, style, picture, labels):
-        name, n, z = r.choice(NAMES), self.size / 128, r.random()
-        if z < 0.78:
+    def _one(self, r, names, style, picture, labels):
+        name, n, z = names[0], self.size / 128, r.random()
+        if z < 0.76:
             size, adjective = r.randint(82, 106) * n, ""
         elif z < 0.92:
-            size, adjective = r.randint(40, 58) * n, "small "
+            size, adjective = r.randint(42, 58) * n, "small "
         else:
             size, adjective = r.randint(112, 122) * n, "large "
         free = max(3 * n, (self.size - size) / 2 * (0.9 if adjective == "small " else 0.4))
@@ -107,34 +145,40 @@ class World:
         thing = self._put(picture, labels, name, style, cx, cy, size, r.random() < 0.2)
         return [thing], with_article(adjective + self._named(r, name))
 
-    def _pair(self, r, style, picture, labels):
+    def _pair(self, r, names, style, picture, labels):
         n = self.size / 128
-        a, b = r.sample(NAMES, 2)
         size, near, far = r.randint(54, 64) * n, 33 * n, 95 * n
         jitter = lambda amount: r.uniform(-amount, amount) * n
         beside = r.random() < 0.6
         first = (near + jitter(3), self.size / 2 + jitter(10)) if beside else (self.size / 2 + jitter(10), near + jitter(3))
         second = (far + jitter(3), self.size / 2 + jitter(10)) if beside else (self.size / 2 + jitter(10), far + jitter(3))
-        things = [self._put(picture, labels, a, style, *first, size, False), self._put(picture, labels, b, style, *second, size, False)]
-        a, b = with_article(self._named(r, a)), with_article(self._named(r, b))
+        things = [self._put(picture, labels, name, style, *at, size, False) for name, at in zip(names, (first, second))]
+        a, b = (with_article(self._named(r, name)) for name in names)
         if beside:
             what = r.choice([f"{a} to the left of {b}", f"{b} to the right of {a}", f"{a} and {b}", f"{a} next to {b}"])
         else:
             what = r.choice([f"{a} above {b}", f"{b} below {a}"])
         return things, what
 
-    def _several(self, r, style, picture, labels):
-        n, name, count = self.size / 128, r.choice(NAMES), r.choice([2, 3, 4])
+    def _several(self, r, names, style, picture, labels):
+        n, name, count = self.size / 128, names[0], r.choice([2, 3, 4])
         places = {2: [(34, 64), (94, 64)], 3: [(34, 90), (94, 90), (64, 36)], 4: [(34, 34), (94, 34), (34, 94), (94, 94)]}[count]
         size = r.randint(50, 58) * n
         things = [self._put(picture, labels, name, style, x * n, y * n, size, False) for x, y in places]
         return things, f"{['two', 'three', 'four'][count - 2]} {plural(name)}"
 
+    def _many(self, r, names, style, picture, labels):
+        n, size = self.size / 128, r.randint(50, 58) * self.size / 128
+        places = r.sample([(34, 34), (94, 34), (34, 94), (94, 94)], len(names))
+        things = [self._put(picture, labels, name, style, x * n, y * n, size, False) for name, (x, y) in zip(names, places)]
+        listed = [with_article(name) for name in names]
+        return things, ", ".join(listed[:-1]) + " and " + listed[-1]
+
     def _named(self, r, name):
         return f"{ADJECTIVE[name]} {name}" if ADJECTIVE[name] and r.random() < 0.35 else name
 
-    def _caption(self, r, what, style, background, effect):
-        style_phrase = r.choice(STYLES[style][1]) if r.random() < 0.5 else None
+    def _caption(self, r, what, style, where, effect):
+        style_phrase = r.choice(STYLES[style][1]) if r.random() < 0.6 else None
         parts = [effect] if effect else []
         if style_phrase and r.random() < 0.5:
             text = f"{with_article(style_phrase)} of {what}"
@@ -142,18 +186,21 @@ class World:
             text = r.choice(["", "", "", "a photo of ", "a picture of ", "an image of "]) + what
             parts += [style_phrase] if style_phrase else []
         if r.random() < 0.92:
-            text += " " + background
+            text += " " + where
         r.shuffle(parts)
         return ", ".join([text] + parts)
 
-    def _background(self, r):
+    def _choose_background(self, r):
+        return r.choice(list(COLOURS)) if r.random() < 0.7 else r.choice(list(PLACES))
+
+    def _background(self, r, name):
         n = self.size
-        if r.random() < 0.72:
-            name = r.choice(list(COLOURS))
+        if name in COLOURS:
             colour = tuple(max(0, min(255, v + r.randint(-6, 6))) for v in COLOURS[name])
-            return Image.new("RGB", (n, n), colour), r.choice([f"on a {name} background", f"on a {name} background", f"with a {name} background"])
-        place = r.choice(list(PLACES))
-        return getattr(self, "_" + place)(r), r.choice(PLACES[place])
+            ground = with_article(f"{name} background")
+            phrases = [f"on {ground}", f"on {ground}", f"with {ground}"]
+            return Image.new("RGB", (n, n), colour), r.choice(phrases)
+        return getattr(self, "_" + name)(r), r.choice(PLACES[name])
 
     def _gradient(self, top, bottom):
         t = np.linspace(0, 1, self.size)[:, None, None]
@@ -214,6 +261,17 @@ def _neon(picture):
     return ImageChops.add(bright, Image.new("RGB", picture.size, (8, 4, 20)))
 
 
+def _watercolor(picture):
+    soft = picture.filter(ImageFilter.MedianFilter(5)).filter(ImageFilter.SMOOTH_MORE)
+    return Image.blend(soft, Image.new("RGB", picture.size, (255, 252, 245)), 0.3)
+
+
+def _blueprint(picture):
+    lines = 1.6 * (255 - np.asarray(ImageOps.grayscale(_sketch(picture)), np.float32)[..., None]) / 255
+    paper, ink = np.array([25, 70, 160]), np.array([235, 243, 255])
+    return Image.fromarray((paper + (ink - paper) * lines.clip(0, 1)).astype(np.uint8))
+
+
 EFFECT_FUNCTIONS = {
     "pencil sketch": _sketch,
     "pixel art": _pixelated,
@@ -221,6 +279,9 @@ EFFECT_FUNCTIONS = {
     "sepia toned": lambda p: _toned(p, (262, 225, 170)),
     "neon glow": _neon,
     "foggy": lambda p: Image.blend(p, Image.new("RGB", p.size, (225, 228, 232)), 0.55),
+    "watercolor painting": _watercolor,
+    "blurry": lambda p: p.filter(ImageFilter.GaussianBlur(3 * p.width / 128)),
+    "blueprint": _blueprint,
 }
 
 

@@ -177,8 +177,23 @@ impl Mask {
 
     /// Replaces every coverage by 255 minus it.
     pub fn invert(&mut self) {
-        let inverted: Vec<u8> = self.to_coverage().into_iter().map(|v| 255 - v).collect();
-        *self = Self::from_coverage(self.extent, &inverted);
+        self.revision = Revision::fresh();
+        let (width, height) = (self.extent.width, self.extent.height);
+        let columns = width.div_ceil(TILE);
+        // Most tiles are empty and inside: they share one full tile.
+        let full = Arc::new([255; TILE_PIXELS]);
+        for (at, slot) in self.tiles.iter_mut().enumerate() {
+            let (left, top) = (at as u32 % columns * TILE, at as u32 / columns * TILE);
+            if slot.is_none() && left + TILE <= width && top + TILE <= height {
+                *slot = Some(full.clone());
+                continue;
+            }
+            let tile = Arc::make_mut(slot.get_or_insert_with(|| Arc::new([0; TILE_PIXELS])));
+            for (index, pixel) in tile.iter_mut().enumerate() {
+                let is_inside = left + index as u32 % TILE < width && top + index as u32 / TILE < height;
+                *pixel = if is_inside { 255 - *pixel } else { 0 };
+            }
+        }
     }
 
     /// The bytes of the tiles that `other` does not share: what keeping `self` beside `other` costs.
@@ -325,7 +340,11 @@ mod tests {
         let mut mask = Mask::from_coverage(extent, &coverage);
         assert_eq!(mask.to_coverage(), coverage);
         mask.invert();
+        assert!(mask.to_coverage().iter().zip(&coverage).all(|(a, b)| *a == 255 - b));
         mask.invert();
         assert_eq!(mask.to_coverage(), coverage);
+        let mut nothing = Mask::empty(extent);
+        nothing.invert();
+        assert_eq!(nothing.painted_bounds(), Some(extent.bounds()));
     }
 }

@@ -117,7 +117,8 @@ fn paint_layers(ui: &Ui, panel: Rect, canvas: &Canvas, cx: &mut Cx<'_>) {
     let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
     let preferences = cx.workbench.preferences();
     let is_crisp = cx.view.camera.zoom * ui.ctx().pixels_per_point() > 3.0;
-    painter.image(cx.textures.picture(&canvas.picture, is_crisp), place, uv, Color32::WHITE);
+    painter.rect_filled(place, 0.0, theme::tokens(ui).panel);
+    cx.textures.canvas.paint(&painter, &canvas.picture, place, is_crisp);
     for mark in &canvas.marks {
         paint_mark(&painter, mark, panel, cx);
     }
@@ -129,7 +130,7 @@ fn paint_layers(ui: &Ui, panel: Rect, canvas: &Canvas, cx: &mut Cx<'_>) {
     }
     if !canvas.mask.is_empty() {
         let tint = MASK.gamma_multiply(preferences.mask_opacity);
-        painter.image(cx.textures.mask(&canvas.mask), place, uv, tint);
+        cx.textures.mask.paint(&painter, &canvas.mask, place, tint);
     }
     painter.rect_stroke(place, 0.0, Stroke::new(1.0, theme::tokens(ui).line), StrokeKind::Outside);
 }

@@ -44,7 +44,7 @@ fn picture(ui: &mut Ui, cx: &mut Cx<'_>, side: f32) {
             let size = vec2(shown.extent().width as f32, shown.extent().height as f32);
             let size = size * (frame.width() / size.x).min(frame.height() / size.y);
             let place = egui::Rect::from_center_size(frame.center(), size);
-            let texture = cx.textures.picture(shown, false);
+            let texture = cx.textures.picture(shown);
             egui::Image::from_texture((texture, size)).corner_radius(8).paint_at(ui, place);
         }
         None => {
@@ -169,7 +169,7 @@ fn results(ui: &mut Ui, cx: &mut Cx<'_>) {
             let (rect, response) = ui.allocate_exact_size(vec2(64.0, 64.0), Sense::click());
             let label = format!("Picture of seed {}", made.seed);
             response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, is_selected, &label));
-            let texture = cx.textures.picture(&made.picture, false);
+            let texture = cx.textures.picture(&made.picture);
             egui::Image::from_texture((texture, rect.size())).corner_radius(6).paint_at(ui, rect);
             if is_selected || response.has_focus() {
                 ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, ACCENT), egui::StrokeKind::Outside);
