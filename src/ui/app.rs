@@ -118,7 +118,7 @@ impl App {
 
     /// Shows everything.
     pub fn show(&mut self, ui: &mut egui::Ui) {
-        self.textures.begin_frame();
+        self.textures.pictures.begin_frame();
         let mut cx = shell::Cx {
             workbench: &self.workbench,
             outbox: &self.outbox,

@@ -202,6 +202,7 @@ const MENUS: [(&str, &[Action]); 6] = [
 
 fn menu_bar(ui: &mut Ui, cx: &mut Cx<'_>) {
     egui::MenuBar::new().ui(ui, |ui| {
+        ui.set_min_height(32.0);
         for (title, actions) in MENUS {
             ui.menu_button(title, |ui| {
                 ui.set_min_width(220.0);

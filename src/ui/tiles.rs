@@ -1,15 +1,18 @@
-//! The canvas picture and its mask on the graphics side, in tiles: a large photograph is scaled and converted on a thread of its
-//! own, and a few of its tiles are handed over in each frame.
+//! Pictures and masks on the graphics side, in tiles: a large picture is scaled and converted on a thread of its own, and a few of
+//! its tiles are handed over in each frame.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use egui::epaint::RectShape;
 use egui::{Color32, ColorImage, Context, Painter, Rect, TextureHandle, TextureOptions, pos2};
 
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::{Mask, Picture, Revision};
 
 const TILE: u32 = 1024;
+/// The mask's tiles are smaller: they are converted in the frame that first paints into them.
+const MASK_TILE: u32 = 256;
 /// Up to this many pixels are prepared at once in the frame that needs them: about a millisecond.
 const AT_ONCE: usize = 1 << 20;
 const UPLOADS_PER_FRAME: usize = 2;
@@ -45,12 +48,40 @@ struct Layer {
     used: u64,
 }
 
+/// A place of the window that shows a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Slot {
+    /// The picture that is worked on.
+    Canvas,
+    /// The picture that forms, with rounded corners.
+    Preview,
+    /// One of many results.
+    Thumbnail,
+}
+
+impl Slot {
+    fn corner_radius(self) -> u8 {
+        match self {
+            Self::Canvas => 0,
+            Self::Preview => 8,
+            Self::Thumbnail => 6,
+        }
+    }
+}
+
+/// What a slot showed last in full: it stays until its successor of the same size is ready.
+struct Shown {
+    key: Key,
+    extent: Extent,
+}
+
 /// The tiles of the pictures that were shown lately.
 pub(super) struct PictureTiles {
     ctx: Context,
     sender: Sender<(Key, Vec<Tile>)>,
     receiver: Receiver<(Key, Vec<Tile>)>,
     layers: HashMap<Key, Layer>,
+    shown: HashMap<Slot, Shown>,
     frame: u64,
     uploads_left: usize,
 }
@@ -58,7 +89,8 @@ pub(super) struct PictureTiles {
 impl PictureTiles {
     pub(super) fn new(ctx: &Context) -> Self {
         let (sender, receiver) = channel();
-        Self { ctx: ctx.clone(), sender, receiver, layers: HashMap::new(), frame: 0, uploads_left: 0 }
+        let (layers, shown) = (HashMap::new(), HashMap::new());
+        Self { ctx: ctx.clone(), sender, receiver, layers, shown, frame: 0, uploads_left: 0 }
     }
 
     /// Takes what was prepared and forgets what was not shown lately.
@@ -74,22 +106,29 @@ impl PictureTiles {
         self.layers.retain(|_, layer| layer.used >= oldest);
     }
 
-    /// Paints `picture` into `place`, at the best scale that is ready; asks for another frame while a better one is not.
-    pub(super) fn paint(&mut self, painter: &Painter, picture: &Picture, place: Rect, is_crisp: bool) {
+    /// Paints `picture` into `place`, at the best scale that is ready; asks for another frame while a better one is not. Until there
+    /// is anything of it, the last picture of the same size that `slot` showed stays.
+    pub(super) fn paint(&mut self, slot: Slot, painter: &Painter, picture: &Picture, place: Rect, is_crisp: bool) {
         let extent = picture.extent();
         let scale = place.width() * painter.pixels_per_point() / extent.width.max(1) as f32;
         let level = if is_crisp { 0 } else { level_for(scale) };
         let wanted = Key { revision: picture.revision(), level, is_crisp };
         self.prepare(wanted, picture);
-        let mut keys: Vec<Key> = self.layers.keys().copied().filter(|key| key.revision == wanted.revision).collect();
-        // Coarse under fine, and what is wanted on top.
-        keys.sort_by_key(|key| (*key == wanted, std::cmp::Reverse(key.level)));
         if self.is_complete(wanted, painter, place) {
-            keys.retain(|key| *key == wanted);
+            if slot != Slot::Thumbnail {
+                self.shown.insert(slot, Shown { key: wanted, extent });
+            }
+        } else {
+            let last = self.shown.get(&slot).filter(|shown| shown.extent == extent).map(|shown| shown.key);
+            let mut keys: Vec<Key> = self.layers.keys().copied().collect();
+            keys.retain(|key| key.revision == wanted.revision && *key != wanted || Some(*key) == last);
+            // The last picture at the bottom, then coarse under fine.
+            keys.sort_by_key(|key| (key.revision == wanted.revision, std::cmp::Reverse(key.level)));
+            for key in keys {
+                self.paint_layer(key, false, slot, painter, place);
+            }
         }
-        for key in keys {
-            self.paint_layer(key, key == wanted, painter, place);
-        }
+        self.paint_layer(wanted, true, slot, painter, place);
     }
 
     fn prepare(&mut self, key: Key, picture: &Picture) {
@@ -121,12 +160,15 @@ impl PictureTiles {
         seen.all(|tile| matches!(tile.content, Content::Uploaded(_)))
     }
 
-    fn paint_layer(&mut self, key: Key, may_upload: bool, painter: &Painter, place: Rect) {
+    fn paint_layer(&mut self, key: Key, may_upload: bool, slot: Slot, painter: &Painter, place: Rect) {
         let Some(layer) = self.layers.get_mut(&key) else { return };
         layer.used = self.frame;
         let filter = if key.is_crisp { egui::TextureFilter::Nearest } else { egui::TextureFilter::Linear };
         let options = TextureOptions { magnification: filter, ..TextureOptions::LINEAR };
-        for tile in layer.tiles.iter_mut().flatten() {
+        let Some(tiles) = &mut layer.tiles else { return };
+        // Corners are round where one tile is the whole picture; the tiles of a larger one are plain.
+        let radius = if tiles.len() == 1 { slot.corner_radius() } else { 0 };
+        for tile in tiles {
             let at = screen(tile.inner, layer.extent, place);
             if !at.intersects(painter.clip_rect()) {
                 continue;
@@ -143,7 +185,8 @@ impl PictureTiles {
                 tile.content = Content::Uploaded(self.ctx.load_texture("picture", image, options));
             }
             if let Content::Uploaded(texture) = &tile.content {
-                painter.image(texture.id(), at, uv_of(tile.inner, tile.outer), Color32::WHITE);
+                let uv = uv_of(tile.inner, tile.outer);
+                painter.add(RectShape::filled(at, radius, Color32::WHITE).with_texture(texture.id(), uv));
             }
         }
     }
@@ -173,7 +216,7 @@ impl MaskTiles {
             Some(shown) if shown.revision() == mask.revision() => return,
             Some(shown) if shown.extent() == mask.extent() => mask.changed_since(shown),
             _ => {
-                self.tiles = grid(mask.extent()).map(|bounds| (bounds, None)).collect();
+                self.tiles = grid(mask.extent(), MASK_TILE).map(|bounds| (bounds, None)).collect();
                 mask.changed_since(&Mask::empty(mask.extent()))
             }
         };
@@ -227,8 +270,8 @@ fn halved(extent: Extent, rgb: &[u8]) -> Vec<u8> {
     out
 }
 
-fn grid(extent: Extent) -> impl Iterator<Item = Bounds> {
-    let edges = move |length: u32| (0..length).step_by(TILE as usize).map(move |at| (at, (at + TILE).min(length)));
+fn grid(extent: Extent, tile: u32) -> impl Iterator<Item = Bounds> {
+    let edges = move |length: u32| (0..length).step_by(tile as usize).map(move |at| (at, (at + tile).min(length)));
     edges(extent.height).flat_map(move |(y0, y1)| edges(extent.width).map(move |(x0, x1)| Bounds { x0, y0, x1, y1 }))
 }
 
@@ -254,7 +297,7 @@ fn tiles_of(picture: &Picture, level: u32) -> Vec<Tile> {
         let size = [outer.extent().width as usize, outer.extent().height as usize];
         Tile { inner, outer, content: Content::Ready(ColorImage::new(size, pixels)) }
     };
-    grid(extent).map(tile).collect()
+    grid(extent, TILE).map(tile).collect()
 }
 
 /// Where `bounds` of a picture of `extent`, shown in `place`, lies on the screen.

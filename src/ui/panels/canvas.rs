@@ -7,6 +7,7 @@ use crate::document::Canvas;
 use crate::job::annotation::{Mark, MarkColour, MarkShape};
 use crate::ui::shell::Cx;
 use crate::ui::theme::{self, ACCENT};
+use crate::ui::tiles::Slot;
 use crate::workbench::tools::{Gesture, Tool};
 use crate::workbench::{Action, Command};
 
@@ -118,7 +119,7 @@ fn paint_layers(ui: &Ui, panel: Rect, canvas: &Canvas, cx: &mut Cx<'_>) {
     let preferences = cx.workbench.preferences();
     let is_crisp = cx.view.camera.zoom * ui.ctx().pixels_per_point() > 3.0;
     painter.rect_filled(place, 0.0, theme::tokens(ui).panel);
-    cx.textures.canvas.paint(&painter, &canvas.picture, place, is_crisp);
+    cx.textures.pictures.paint(Slot::Canvas, &painter, &canvas.picture, place, is_crisp);
     for mark in &canvas.marks {
         paint_mark(&painter, mark, panel, cx);
     }

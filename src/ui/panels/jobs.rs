@@ -6,7 +6,7 @@ use egui::{RichText, Ui};
 
 use super::empty;
 use crate::engine::Lane;
-use crate::ui::shell::{Cx, icon_action};
+use crate::ui::shell::Cx;
 use crate::ui::theme;
 use crate::workbench::jobs::{ActiveJob, JobState};
 use crate::workbench::{Action, Command};
@@ -22,10 +22,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         empty(ui, "Nothing runs. Generate a picture to see its progress here.");
         return;
     }
-    ui.horizontal(|ui| {
-        ui.label(RichText::new("Cancel all").color(theme::tokens(ui).faint));
-        icon_action(ui, "circle-x", Action::CancelAll, cx);
-    });
+    if ui.button("Cancel all").clicked() {
+        cx.outbox.act(Action::CancelAll, cx.workbench);
+    }
     for job in jobs {
         row(ui, job, now, cx);
     }

@@ -8,6 +8,7 @@ use crate::document::Edit;
 use crate::job::sampling::{Sampler, Sampling};
 use crate::ui::shell::{Cx, icon_action};
 use crate::ui::theme::{self, ACCENT};
+use crate::ui::tiles::Slot;
 use crate::workbench::{Action, Command, PreviewTarget};
 
 /// Below this width the picture stands above the controls instead of beside them.
@@ -44,8 +45,7 @@ fn picture(ui: &mut Ui, cx: &mut Cx<'_>, side: f32) {
             let size = vec2(shown.extent().width as f32, shown.extent().height as f32);
             let size = size * (frame.width() / size.x).min(frame.height() / size.y);
             let place = egui::Rect::from_center_size(frame.center(), size);
-            let texture = cx.textures.picture(shown);
-            egui::Image::from_texture((texture, size)).corner_radius(8).paint_at(ui, place);
+            cx.textures.pictures.paint(Slot::Preview, ui.painter(), shown, place, false);
         }
         None => {
             let text = preview.failure().unwrap_or("Type a prompt, and a picture forms here.");
@@ -169,8 +169,11 @@ fn results(ui: &mut Ui, cx: &mut Cx<'_>) {
             let (rect, response) = ui.allocate_exact_size(vec2(64.0, 64.0), Sense::click());
             let label = format!("Picture of seed {}", made.seed);
             response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, is_selected, &label));
-            let texture = cx.textures.picture(&made.picture);
-            egui::Image::from_texture((texture, rect.size())).corner_radius(6).paint_at(ui, rect);
+            let size = vec2(made.picture.extent().width as f32, made.picture.extent().height as f32);
+            let size = size * (rect.width() / size.x).min(rect.height() / size.y);
+            let place = egui::Rect::from_center_size(rect.center(), size);
+            ui.painter().rect_filled(rect, 6.0, theme::tokens(ui).field);
+            cx.textures.pictures.paint(Slot::Thumbnail, ui.painter(), &made.picture, place, false);
             if is_selected || response.has_focus() {
                 ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, ACCENT), egui::StrokeKind::Outside);
             }
