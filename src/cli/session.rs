@@ -107,6 +107,14 @@ pub(super) fn wrong_answer() -> Failure {
 /// Sets how many threads compute; must come before the first computation.
 pub(super) fn set_threads(threads: Option<usize>) -> Result<(), Failure> {
     let Some(threads) = threads else { return Ok(()) };
+    // candle reads these once, when it first needs them; it has no other way to be told.
+    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+        #[expect(unsafe_code, reason = "setting a variable is unsafe while other threads run")]
+        // Safety: the command line is read before any other thread is started.
+        unsafe {
+            std::env::set_var(name, threads.to_string());
+        }
+    }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()

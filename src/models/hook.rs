@@ -52,6 +52,10 @@ impl<'a> Hooks<'a> {
         site
     }
 
+    pub(super) fn wants(&self, site: Site) -> bool {
+        self.hook.as_ref().is_some_and(|hook| hook.wants(site))
+    }
+
     pub(super) fn bias(&self, site: Site) -> Option<&Tensor> {
         self.hook.as_ref().and_then(|hook| hook.bias(site))
     }

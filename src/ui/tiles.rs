@@ -13,8 +13,8 @@ use crate::base::pixels::{Mask, Picture, Revision};
 const TILE: u32 = 1024;
 /// The mask's tiles are smaller: they are converted in the frame that first paints into them.
 const MASK_TILE: u32 = 256;
-/// Up to this many pixels are prepared at once in the frame that needs them: about a millisecond.
-const AT_ONCE: usize = 1 << 20;
+/// Up to this many pixels are prepared at once in the frame that needs them: well under a millisecond.
+const AT_ONCE: usize = 1 << 18;
 const UPLOADS_PER_FRAME: usize = 2;
 /// Scales that were not shown for this many frames are dropped.
 const KEPT_FRAMES: u64 = 120;

@@ -6,7 +6,7 @@ use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Activation, attention, merge_heads, split_heads};
+use crate::models::kernels::{Activation, Attending, attention};
 
 /// The sizes of a tower.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +51,11 @@ impl Layer {
         })
     }
 
-    fn forward(&self, xs: &Tensor, bias: Option<&Tensor>, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+    fn forward(&self, xs: &Tensor, is_causal: bool, hooks: &mut Hooks<'_>) -> Result<Tensor> {
         let normed = self.norm1.forward(xs)?;
-        let split = |projection: &Linear| split_heads(&projection.forward(&normed)?, self.heads);
-        let (q, k, v) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
-        let attended = merge_heads(&attention(&q, &k, &v, bias, hooks, false)?)?;
+        let (q, k, v) = (self.query.forward(&normed)?, self.key.forward(&normed)?, self.value.forward(&normed)?);
+        let attending = Attending { heads: self.heads, is_causal, is_cross: false };
+        let attended = attention(&q, &k, &v, attending, hooks)?;
         let xs = (xs + self.output.forward(&attended)?)?;
         let inner = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&xs)?)?)?;
         Ok((&xs + self.fc2.forward(&inner)?)?)
@@ -93,14 +93,14 @@ impl Encoder {
     pub(super) fn forward(
         &self,
         xs: Tensor,
-        bias: Option<&Tensor>,
+        is_causal: bool,
         hooks: &mut Hooks<'_>,
         cx: &TaskCx<'_>,
     ) -> Result<Encoded> {
         let (mut before_last, mut last) = (xs.clone(), xs);
         for layer in &self.layers {
             cx.checkpoint()?;
-            let next = layer.forward(&last, bias, hooks)?;
+            let next = layer.forward(&last, is_causal, hooks)?;
             before_last = std::mem::replace(&mut last, next);
         }
         Ok(Encoded { before_last, last })

@@ -10,7 +10,6 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
-use crate::models::kernels::causal_bias;
 
 /// The value of `eos_token_id` in old files, where it is a mistake.
 const LEGACY_END: u32 = 2;
@@ -77,8 +76,7 @@ impl TextTower {
         let device = self.positions.device();
         let tensor = Tensor::from_vec(ids.concat(), (ids.len(), length), device)?;
         let xs = self.tokens.forward(&tensor)?.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        let bias = causal_bias(length, xs.dtype(), device)?;
-        let encoded = self.encoder.forward(xs, Some(&bias), &mut Hooks::none(), cx)?;
+        let encoded = self.encoder.forward(xs, true, &mut Hooks::none(), cx)?;
         Ok(self.final_norm.forward(&encoded.last)?)
     }
 

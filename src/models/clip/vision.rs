@@ -96,7 +96,7 @@ impl VisionTower {
         let channels = self.class_token.dim(0)?;
         let class = self.class_token.broadcast_as((batch, 1, channels))?;
         let xs = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions_for(rows, columns)?)?;
-        let encoded = self.encoder.forward(self.pre_norm.forward(&xs)?, None, &mut Hooks::none(), cx)?;
+        let encoded = self.encoder.forward(self.pre_norm.forward(&xs)?, false, &mut Hooks::none(), cx)?;
         let normed = self.post_norm.forward(&encoded.last.contiguous()?)?;
         let values = match self.encoder.layers.last() {
             Some(layer) => self.post_norm.forward(&layer.value_path(&encoded.before_last)?)?,

@@ -6,7 +6,7 @@ use candle_nn::{Conv2d, LayerNorm, Linear, Module, VarBuilder, layer_norm, linea
 use super::blocks::conv1x1;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{GroupNorm, attention, geglu, merge_heads, split_heads};
+use crate::models::kernels::{Attending, GroupNorm, attention, geglu};
 
 /// The sizes of a transformer.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +40,9 @@ impl Attention {
 
     fn forward(&self, xs: &Tensor, context: Option<&Tensor>, hooks: &mut Hooks<'_>) -> Result<Tensor> {
         let source = context.unwrap_or(xs);
-        let q = split_heads(&self.query.forward(xs)?, self.heads)?;
-        let k = split_heads(&self.key.forward(source)?, self.heads)?;
-        let v = split_heads(&self.value.forward(source)?, self.heads)?;
-        let attended = attention(&q, &k, &v, None, hooks, context.is_some())?;
-        Ok(self.output.forward(&merge_heads(&attended)?)?)
+        let (q, k, v) = (self.query.forward(xs)?, self.key.forward(source)?, self.value.forward(source)?);
+        let attending = Attending { heads: self.heads, is_causal: false, is_cross: context.is_some() };
+        Ok(self.output.forward(&attention(&q, &k, &v, attending, hooks)?)?)
     }
 }
 
@@ -178,10 +176,9 @@ impl SelfAttention {
     pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = xs.dims4()?;
         let sequence = self.norm.forward(xs)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let head = |projection: &Linear| split_heads(&projection.forward(&sequence)?, 1);
-        let attended =
-            attention(&head(&self.query)?, &head(&self.key)?, &head(&self.value)?, None, &mut Hooks::none(), false)?;
-        let hidden = self.output.forward(&merge_heads(&attended)?)?;
+        let (q, k, v) = (self.query.forward(&sequence)?, self.key.forward(&sequence)?, self.value.forward(&sequence)?);
+        let attending = Attending { heads: 1, is_causal: false, is_cross: false };
+        let hidden = self.output.forward(&attention(&q, &k, &v, attending, &mut Hooks::none())?)?;
         let hidden = hidden.transpose(1, 2)?.reshape((batch, channels, height, width))?;
         Ok((hidden + xs)?)
     }

@@ -4,9 +4,10 @@ mod activation;
 mod attention;
 mod conv;
 mod norm;
+mod simd;
 
 pub use activation::{Activation, geglu};
-pub use attention::{attention, causal_bias, merge_heads, split_heads};
+pub use attention::{Attending, attention};
 pub use conv::{Conv3x3, Geometry};
 pub use norm::GroupNorm;
 

@@ -115,7 +115,7 @@ fn heat_table(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
     ui.add_space(4.0);
     caption(ui, "Probability by template (rows) and class (columns)");
     egui::ScrollArea::horizontal().show(ui, |ui| {
-        egui::Grid::new("heat table").spacing([2.0, 2.0]).show(ui, |ui| {
+        egui::Grid::new("heat table").spacing([6.0, 2.0]).show(ui, |ui| {
             ui.label("");
             for class in &table.classes {
                 ui.add(egui::Label::new(RichText::new(class).small()).extend());
