@@ -106,19 +106,24 @@ pub(super) fn wrong_answer() -> Failure {
 
 /// Sets how many threads compute; must come before the first computation.
 pub(super) fn set_threads(threads: Option<usize>) -> Result<(), Failure> {
+    // Our own kernels share out what is large. candle's pool for element-wise work would spin beside them, waiting: a third more
+    // processor time for a denoising step of the built-in model.
+    set_variable("CANDLE_NUM_THREADS", 1);
     let Some(threads) = threads else { return Ok(()) };
-    // candle reads these once, when it first needs them; it has no other way to be told.
-    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
-        #[expect(unsafe_code, reason = "setting a variable is unsafe while other threads run")]
-        // Safety: the command line is read before any other thread is started.
-        unsafe {
-            std::env::set_var(name, threads.to_string());
-        }
-    }
+    set_variable("RAYON_NUM_THREADS", threads);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
         .map_err(|error| Failure::Failed(format!("cannot compute with {threads} threads: {error}")))
+}
+
+/// candle reads its settings from the environment, once, when it first needs them; there is no other way to tell it.
+fn set_variable(name: &str, value: usize) {
+    #[expect(unsafe_code, reason = "setting a variable is unsafe while other threads run")]
+    // Safety: called from `set_threads` alone, before any other thread is started.
+    unsafe {
+        std::env::set_var(name, value.to_string());
+    }
 }
 
 /// Refuses early what could not be written later.
