@@ -3,11 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p .work
-npm install --prefix .work @iconify-json/fluent-emoji-flat @iconify-json/noto
+npm install --prefix .work @iconify-json/fluent-emoji-flat @iconify-json/fluent-emoji @iconify-json/noto @iconify-json/twemoji
 python sprites.py
 python sprites.py --size 400 --name sprites-large
 python tokenizer.py
-python train_vae.py --minutes 32
-python train_clip.py --minutes 45
-python train_unet.py --minutes 48
+python train_vae.py --minutes 90
+python train_clip.py --minutes 600 --cooldown 0.2
+python train_unet.py --minutes 900 --cooldown 0.2
+python train_vae.py --minutes 60 --decoder-only
 python export.py

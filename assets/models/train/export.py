@@ -43,9 +43,8 @@ def replace(folder: Path, fill):
     temporary.rename(folder)
 
 
-
 def fill_clip(work: Path, folder: Path):
-    model = CLIPModel.from_pretrained(work / "clip")
+    model = CLIPModel.from_pretrained(work / "similarity/clip")
     model.save_pretrained(folder)
     save_file(tensors_of(model), folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
@@ -60,7 +59,8 @@ def fill_clip(work: Path, folder: Path):
 
 
 def fill_diffusion(work: Path, folder: Path):
-    for name, kind, source in (("unet", UNet2DConditionModel, "denoiser/unet"), ("vae", AutoencoderKL, "vae")):
+    vae = "decoder/vae" if (work / "decoder/vae").exists() else "autoencoder/vae"
+    for name, kind, source in (("unet", UNet2DConditionModel, "denoiser/unet"), ("vae", AutoencoderKL, vae)):
         model = kind.from_pretrained(work / source)
         model.save_pretrained(folder / name)
         save_file(tensors_of(model), folder / name / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
