@@ -70,14 +70,19 @@ fn list(ui: &mut Ui, cx: &Cx<'_>, field: TextField, name: &str, presets: &[Named
     });
 }
 
+/// The classes, the most probable first.
+fn by_probability(image: &ZeroShotImage) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..image.probabilities.len()).collect();
+    order.sort_by(|a, b| image.probabilities[*b].total_cmp(&image.probabilities[*a]));
+    order
+}
+
 /// Classes by falling probability: the ensemble as a bar, each template as a tick on it.
 fn bars(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
     let tokens = theme::tokens(ui);
     let by_template: Vec<Vec<f32>> = image.by_template.iter().map(|row| softmax(row)).collect();
-    let mut order: Vec<usize> = (0..table.classes.len()).collect();
-    order.sort_by(|a, b| image.probabilities[*b].total_cmp(&image.probabilities[*a]));
     ui.add_space(4.0);
-    for class in order.into_iter().take(8) {
+    for class in by_probability(image).into_iter().take(8) {
         let share = image.probabilities[class];
         let name = &table.classes[class];
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 24.0), Sense::hover());
@@ -90,7 +95,9 @@ fn bars(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
         ui.painter().rect_filled(bar, 4.0, ACCENT.gamma_multiply(0.55));
         for row in &by_template {
             let x = rect.left() + rect.width() * row[class];
-            ui.painter().vline(x, rect.y_range().shrink(5.0), egui::Stroke::new(1.5, tokens.text.gamma_multiply(0.6)));
+            // At the lower edge, so that a tick does not cross the name.
+            let ticks = egui::Rangef::new(rect.bottom() - 6.0, rect.bottom());
+            ui.painter().vline(x, ticks, egui::Stroke::new(1.5, tokens.text.gamma_multiply(0.6)));
         }
         let font = egui::TextStyle::Body.resolve(ui.style());
         ui.painter().text(
@@ -110,21 +117,23 @@ fn bars(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
     }
 }
 
-/// Template by class: the darker, the more probable within the template.
+/// Template by class, in the order of the bars: the darker, the more probable within the template.
 fn heat_table(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
     ui.add_space(4.0);
     caption(ui, "Probability by template (rows) and class (columns)");
     egui::ScrollArea::horizontal().show(ui, |ui| {
         egui::Grid::new("heat table").spacing([6.0, 2.0]).show(ui, |ui| {
             ui.label("");
-            for class in &table.classes {
-                ui.add(egui::Label::new(RichText::new(class).small()).extend());
+            let order = by_probability(image);
+            for class in &order {
+                ui.add(egui::Label::new(RichText::new(&table.classes[*class]).small()).extend());
             }
             ui.end_row();
             for (template, logits) in table.templates.iter().zip(&image.by_template) {
                 ui.add(egui::Label::new(RichText::new(template).small()).extend());
-                for (class, share) in table.classes.iter().zip(softmax(logits)) {
-                    cell(ui, template, class, share);
+                let shares = softmax(logits);
+                for class in &order {
+                    cell(ui, template, &table.classes[*class], shares[*class]);
                 }
                 ui.end_row();
             }
