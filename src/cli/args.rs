@@ -30,7 +30,12 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn engine_options(&self) -> EngineOptions {
-        EngineOptions { threads: self.threads.map(usize::from), device: self.device, precision: self.precision }
+        EngineOptions {
+            threads: self.threads.map(usize::from),
+            device: self.device,
+            precision: self.precision,
+            yields_to_window: self.command.is_none(),
+        }
     }
 }
 

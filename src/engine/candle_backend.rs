@@ -43,6 +43,9 @@ impl CandleBackend {
         let catalogue = Catalogue::parse(presets::shipped("models.toml").unwrap_or_default())
             .map_err(|error| JobError::BadJob(error.to_string()))?;
         let device = device(options.device)?;
+        if options.yields_to_window {
+            yield_to_window();
+        }
         let dtype = match options.precision {
             Precision::Auto if device.is_cpu() => DType::F32,
             Precision::Auto | Precision::F16 => DType::F16,
@@ -161,6 +164,23 @@ impl Backend for CandleBackend {
         self.diffusion.borrow_mut().take();
     }
 }
+
+/// Lets the threads that compute give way to the window's: a frame that waits for a processor is a frame too late.
+#[cfg(target_os = "linux")]
+fn yield_to_window() {
+    let lower = || {
+        // On Linux this is the priority of the calling thread alone. Without it everything works, less smoothly.
+        if let Err(error) = rustix::process::nice(5) {
+            tracing::debug!(%error, "cannot lower the priority of a thread");
+        }
+    };
+    lower();
+    rayon::broadcast(|_| lower());
+}
+
+/// Elsewhere priorities are those of the whole process.
+#[cfg(not(target_os = "linux"))]
+fn yield_to_window() {}
 
 fn device(choice: DeviceChoice) -> Result<Device, JobError> {
     let absent = |name: &str, error: candle_core::Error| {

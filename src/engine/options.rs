@@ -41,4 +41,6 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// How wide numbers are.
     pub precision: Precision,
+    /// Whether the threads that compute give way to a window's.
+    pub yields_to_window: bool,
 }

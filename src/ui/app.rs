@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use egui::Context;
 
 use super::dialogs::Dialogs;
-use super::frame_log::FrameLog;
+use super::frame_log::{FrameLog, FrameStart};
 use super::icons::Icons;
 use super::outbox::Outbox;
 use super::shell::{self, Layout};
@@ -41,7 +41,7 @@ pub struct App {
     textures: Textures,
     log: FrameLog,
     started: Instant,
-    frame_start: Instant,
+    frame_start: FrameStart,
 }
 
 impl App {
@@ -86,7 +86,7 @@ impl App {
             textures: Textures::new(ctx),
             log: FrameLog::default(),
             started: now,
-            frame_start: now,
+            frame_start: FrameStart::now(),
         })
     }
 
@@ -97,7 +97,7 @@ impl App {
 
     /// The work of a frame: commands are carried out, answers folded in, new requests submitted.
     pub fn logic(&mut self, ctx: &Context) {
-        self.frame_start = Instant::now();
+        self.frame_start = FrameStart::now();
         self.take_dropped_and_pasted(ctx);
         self.dialogs.poll(&self.outbox);
         shortcuts::consume(ctx, &self.workbench, &self.outbox);

@@ -1,5 +1,8 @@
 //! How long our own work takes in each frame, and how soon live panels answer. Slow frames go to the log; with the environment
 //! variable `MAQUETTE_FRAME_LOG` set, a summary is printed when the window closes.
+//!
+//! A frame is timed twice: by the processor time of the window's thread, which is its own work, and by the clock, which
+//! also counts the time that the system gave the processor to somebody else.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +12,38 @@ use crate::workbench::Workbench;
 /// A frame of a 60 Hz screen.
 const BUDGET: Duration = Duration::from_millis(16);
 
+/// When a frame began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameStart {
+    clock: Instant,
+    processor: Duration,
+}
+
+impl FrameStart {
+    pub(super) fn now() -> Self {
+        Self { clock: Instant::now(), processor: thread_time() }
+    }
+}
+
+/// Processor time of this thread so far.
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Without such a clock, time on the wall is the nearest thing.
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
 /// Collects times.
 #[derive(Default)]
 pub(super) struct FrameLog {
-    frames: Vec<Duration>,
+    work: Vec<Duration>,
+    clock: Vec<Duration>,
     lens: Vec<Duration>,
     previews: Vec<Duration>,
     last_lens: Option<Revision>,
@@ -21,12 +52,14 @@ pub(super) struct FrameLog {
 
 impl FrameLog {
     /// Takes note of a frame that began at `start`.
-    pub(super) fn frame(&mut self, start: Instant) {
-        let took = start.elapsed();
-        if took > BUDGET {
-            tracing::debug!(milliseconds = took.as_secs_f64() * 1e3, "slow frame");
+    pub(super) fn frame(&mut self, start: FrameStart) {
+        let (work, clock) = (thread_time().saturating_sub(start.processor), start.clock.elapsed());
+        if work > BUDGET {
+            let (work, clock) = (work.as_secs_f64() * 1e3, clock.as_secs_f64() * 1e3);
+            tracing::debug!(frame = self.work.len(), work, clock, "slow frame, in milliseconds");
         }
-        self.frames.push(took);
+        self.work.push(work);
+        self.clock.push(clock);
     }
 
     /// Takes note of answers that came since the last frame.
@@ -51,8 +84,10 @@ impl FrameLog {
         if std::env::var_os("MAQUETTE_FRAME_LOG").is_none() {
             return;
         }
-        let over = self.frames.iter().filter(|took| **took > BUDGET).count();
-        eprintln!("frames: {}, {over} over 16 ms", summary(&mut self.frames));
+        for (name, times) in [("own work", &mut self.work), ("on the clock", &mut self.clock)] {
+            let over = times.iter().filter(|took| **took > BUDGET).count();
+            eprintln!("frames, {name}: {}, {over} over 16 ms", summary(times));
+        }
         eprintln!("lens, from the change to the heatmap: {}", summary(&mut self.lens));
         eprintln!("preview, from the change to the first picture: {}", summary(&mut self.previews));
     }

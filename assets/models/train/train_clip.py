@@ -1,6 +1,9 @@
-"""Trains the CLIP (transformers' CLIPModel) contrastively, with two more losses over the names of things: one on the
-whole picture (if it shows one kind of thing) and one on every patch (by the label map). A third of the batches has 256-pixel
-pictures with interpolated position embeddings, so that the lens can look twice as closely."""
+"""Trains the CLIP (transformers' CLIPModel) contrastively, with captions whose relation is reversed as further negatives.
+
+Three more losses: over the names of things on the whole picture (if it shows one kind of thing) and on every patch (by the
+label map), and over the names of styles, backgrounds and effects on the whole picture. A third of the batches has 256-pixel
+pictures with interpolated position embeddings, so that the lens can look twice as closely.
+"""
 
 import argparse
 import random
@@ -8,11 +11,11 @@ import random
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from training import Training
-from world import CLASS_TEMPLATES, INDEX, NAMES, World, work_folder
+from world import BACKGROUNDS, CLASS_TEMPLATES, COLOURS, EFFECTS, GENTLE_EFFECTS, HERE, INDEX, NAMES, PLACES, STYLES, World, with_article, work_folder
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
@@ -59,8 +62,29 @@ def patch_targets(labels):
     return np.where(share > 0.5, middle - 1, -100)
 
 
+def attribute_texts(r):
+    """One wording for each style, each background and each effect."""
+    of = r.choice(["", "", "an image on ", "a picture with "])
+    style = r.choice(["{}", "{}", "a picture, {}", "{} of something"])
+    effect = r.choice(["{}", "{}", "a picture, {}", "an image, {}"])
+    grounds = [of + with_article(f"{name} background") for name in COLOURS]
+    places = [("a picture " if of else "") + r.choice(PLACES[name]) for name in PLACES]
+    styles = [style.format(with_article(r.choice(phrases)) if style != "a picture, {}" else r.choice(phrases)) for _, phrases in STYLES.values()]
+    return styles, grounds + places, [effect.format(name) for name in EFFECTS]
+
+
+def attribute_targets(scene):
+    """Indices of the scene's style, background and effect, -100 for what cannot be told from the picture."""
+    clear = scene.effect is None or scene.effect in GENTLE_EFFECTS
+    style, background = list(STYLES).index(scene.style), BACKGROUNDS.index(scene.background)
+    return [style if clear else -100, background if clear else -100, EFFECTS.index(scene.effect) if scene.effect else -100]
+
+
 def roughened(r, picture):
-    """The picture as a camera or a careless export might give it: noise, a little blur, a patch that hides something."""
+    """The picture as a camera or a careless export might give it: other colours, a little blur, noise."""
+    if r.random() < 0.15:
+        for kind in (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast):
+            picture = kind(picture).enhance(r.uniform(0.8, 1.2))
     if r.random() < 0.1:
         picture = picture.filter(ImageFilter.GaussianBlur(r.uniform(0.3, 0.9) * picture.width / 128))
     if r.random() < 0.1:
@@ -70,15 +94,18 @@ def roughened(r, picture):
 
 
 def batch(world, r, size):
-    pictures, captions, targets, single = [], [], [], []
+    pictures, captions, reversed_captions, targets, single, attributes = [], [], [], [], [], []
     for _ in range(size):
         scene = world.scene(r)
         pictures.append(roughened(r, scene.picture))
         captions.append(scene.caption)
+        if scene.reversed_caption:
+            reversed_captions.append(scene.reversed_caption)
+        attributes.append(attribute_targets(scene))
         targets.append(patch_targets(scene.labels))
         kinds = {name for name, _ in scene.things}
         single.append(INDEX[scene.things[0][0]] if len(kinds) == 1 else -100)
-    return pixels_of(pictures), captions, torch.from_numpy(np.stack(targets)).long(), torch.tensor(single)
+    return pixels_of(pictures), captions, reversed_captions, torch.from_numpy(np.stack(targets)).long(), torch.tensor(single), torch.tensor(attributes)
 
 
 def candidates(r, *targets):
@@ -89,6 +116,11 @@ def candidates(r, *targets):
     place = torch.full((len(NAMES),), -100)
     place[torch.tensor(chosen)] = torch.arange(len(chosen))
     return chosen, [torch.where(target >= 0, place[target.clamp(min=0)], -100) for target in targets]
+
+
+def mean_cross_entropy(logits, targets):
+    """The mean over the targets that are not -100; zero if there is none."""
+    return F.cross_entropy(logits, targets, ignore_index=-100, reduction="sum") / (targets != -100).sum().clamp(min=1)
 
 
 @torch.no_grad()
@@ -125,33 +157,38 @@ def main():
     model = new_model(tokenizer)
     # On processors the plain attention is twice as fast backwards as the fused one.
     model.set_attn_implementation("eager")
-    training = Training(args.work / "similarity", {"clip": model}, args.rate, args.minutes, plain=("embedding", "logit_scale"))
+    training = Training(args.work / "similarity", {"clip": model}, args.rate, args.minutes, plain=("embedding", "logit_scale"), shipped={"clip": HERE.parent / "clip"})
     r = random.Random(11 + training.step)
     worlds = {128: World(args.work, 128), 256: World(args.work, 256)}
     while training.progress < 1:
         fine = training.step % 3 == 2
         size = args.batch // 3 if fine else args.batch
-        pixels, captions, targets, single = batch(worlds[256 if fine else 128], r, size)
+        pixels, captions, reversed_captions, targets, single, attributes = batch(worlds[256 if fine else 128], r, size)
         chosen, (on, one) = candidates(r, targets, single)
         template = r.choice(CLASS_TEMPLATES)
+        kinds = attribute_texts(r)
+        attribute_list = [text for texts in kinds for text in texts]
         with torch.autocast("cpu", torch.bfloat16):
             whole, patches = encode_pictures(model, pixels)
-            texts = encode_texts(model, token_ids(tokenizer, captions))
-            names = encode_texts(model, token_ids(tokenizer, [template.format(NAMES[k]) for k in chosen]))
+            texts = encode_texts(model, token_ids(tokenizer, captions + reversed_captions))
+            short = encode_texts(model, token_ids(tokenizer, [template.format(NAMES[k]) for k in chosen] + attribute_list))
+        names, of_attributes = short[: len(chosen)], short[len(chosen) :].split([len(texts) for texts in kinds])
         scale = model.logit_scale.exp().clamp(max=100)
         # Equal captions are no negatives of each other.
         same = torch.tensor([[a == b for b in captions] for a in captions])
         target = same.float() / same.sum(1, keepdim=True)
         logits = scale * whole @ texts.T
-        contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        on_picture = F.cross_entropy(scale * whole @ names.T, one, ignore_index=-100)
+        own = logits[:, : len(captions)]
+        contrastive = (F.cross_entropy(logits, F.pad(target, (0, len(reversed_captions)))) + F.cross_entropy(own.T, target)) / 2
+        on_attributes = sum(mean_cross_entropy(scale * whole @ texts.T, attributes[:, k]) for k, texts in enumerate(of_attributes))
+        on_picture = mean_cross_entropy(scale * whole @ names.T, one)
         similarities = patches @ names.T
-        on_patches = F.cross_entropy(scale * similarities.flatten(0, 1), on.flatten(), ignore_index=-100)
+        on_patches = mean_cross_entropy(scale * similarities.flatten(0, 1), on.flatten())
         # Background patches must not look like any thing: their similarities are pushed below zero.
         empty = similarities[targets == -1].clamp(min=0).mean()
-        training.update(contrastive + on_picture + on_patches + 2 * empty, size, args.cooldown)
+        training.update(contrastive + on_picture + on_patches + 2 * empty + 0.3 * on_attributes, size, args.cooldown)
         if training.step % 50 == 0:
-            print(training.step, f"{training.progress * args.minutes:.1f} min, {training.pictures} pictures, contrastive {contrastive.item():.3f}, picture {on_picture.item():.3f}, patches {on_patches.item():.3f}", flush=True)
+            print(training.step, f"{training.progress * args.minutes:.1f} min, {training.pictures} pictures, contrastive {contrastive.item():.3f}, picture {on_picture.item():.3f}, patches {on_patches.item():.3f}, attributes {on_attributes.item():.3f}", flush=True)
         if training.step % 1000 == 0:
             print("zero-shot, pointing at 128, 256:", *(evaluate(training.average["clip"], tokenizer, args.work, n) for n in (128, 256)), flush=True)
     training.save()

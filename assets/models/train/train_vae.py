@@ -18,7 +18,7 @@ CROP = 64
 def new_model() -> AutoencoderKL:
     return AutoencoderKL(
         in_channels=3, out_channels=3, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 48, 96, 128), layers_per_block=1, latent_channels=4, norm_num_groups=8, sample_size=128,
+        block_out_channels=(32, 48, 96, 128), layers_per_block=1, latent_channels=4, norm_num_groups=8, sample_size=128,
         mid_block_add_attention=False,
     )
 

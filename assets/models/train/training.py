@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 
 class Muon(torch.optim.Optimizer):
@@ -46,9 +47,10 @@ class Training:
 
     Matrices and kernels are trained by Muon at `rate`, the rest (embeddings, biases, norms, the first and last
     layers named in `plain`) by AdamW at the same rate: Muon's steps are scaled to AdamW's usual size.
+    Without a checkpoint, training starts from the weights in the folders `shipped`, where they fit.
     """
 
-    def __init__(self, folder: Path, models: dict, rate: float, minutes: float, plain=("embedding", "conv_in", "conv_out"), decay=0.999):
+    def __init__(self, folder: Path, models: dict, rate: float, minutes: float, plain=("embedding", "conv_in", "conv_out"), decay=0.999, shipped=None):
         self.folder, self.models, self.rate, self.decay = folder, models, rate, decay
         matrices, others = [], []
         for model in models.values():
@@ -66,11 +68,26 @@ class Training:
             for optimizer, saved in zip(self.optimizers, state["optimizers"]):
                 optimizer.load_state_dict(saved)
             self.step, self.pictures = state["step"], state["pictures"]
+        else:
+            for name, folder in (shipped or {}).items():
+                self._start_from(models[name], name, folder)
         self.average = {name: copy.deepcopy(model).requires_grad_(False) for name, model in models.items()}
         if self.step:
             for name, model in self.average.items():
                 model.load_state_dict(state["average"][name])
         self.first_step = self.step
+
+    @staticmethod
+    def _start_from(model, name, folder):
+        weights = {}
+        for file in folder.glob("*.safetensors"):
+            weights.update(load_file(file))
+        own = model.state_dict()
+        if any(key not in weights or weights[key].shape != value.shape for key, value in own.items() if value.is_floating_point()):
+            print(f"{name} starts from nothing: the shipped one has another shape")
+            return
+        model.load_state_dict({key: weights[key].float() if value.is_floating_point() else value for key, value in own.items()})
+        print(f"{name} goes on from the shipped weights")
 
     @property
     def progress(self) -> float:

@@ -44,6 +44,8 @@ EFFECTS = [
     "blueprint",
 ]
 BACKGROUNDS = list(COLOURS) + list(PLACES)
+# Effects under which the colour of the ground and the drawing style can still be seen.
+GENTLE_EFFECTS = {"foggy", "watercolor painting", "blurry"}
 CLASS_TEMPLATES = ["a picture of a {}", "a photo of a {}", "an image of a {}", "a {}", "{}", "the {}", "a small {}", "a drawing of a {}"]
 KINDS = {"one": 0.56, "pair": 0.29, "several": 0.07, "many": 0.08}
 PLURAL_ONLY = {
@@ -70,6 +72,14 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+def reversed_relation(what: str) -> str | None:
+    """`what` with its relation turned round ("left" for "right", "above" for "below"), None if it has none."""
+    for word, other in (("to the left of", "to the right of"), ("to the right of", "to the left of"), ("above", "below"), ("below", "above")):
+        if f" {word} " in what:
+            return what.replace(f" {word} ", f" {other} ")
+    return None
+
+
 def is_held_out(name: str, other: str) -> bool:
     """Whether training never shows the thing `name` in this style (3 % of the pairs) or on this background (6 %)."""
     value = hashlib.sha256(f"{name}|{other}".encode()).digest()[0] / 256
@@ -89,6 +99,8 @@ class Scene:
     style: str
     background: str
     effect: str | None
+    # The caption with its relation reversed, which is false of the picture; None if it states none.
+    reversed_caption: str | None = None
 
 
 class World:
@@ -120,7 +132,9 @@ class World:
         if effect:
             picture = EFFECT_FUNCTIONS[effect](picture)
         caption = self._caption(r, what, style, where, effect)
-        return Scene(picture, caption, np.asarray(labels), things, kind, what, style, background, effect)
+        reversed_what = reversed_relation(what)
+        reversed_caption = caption.replace(what, reversed_what) if reversed_what else None
+        return Scene(picture, caption, np.asarray(labels), things, kind, what, style, background, effect, reversed_caption)
 
     def _put(self, picture, labels, name, style, cx, cy, size, mirrored):
         size = int(size)
