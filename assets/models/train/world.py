@@ -107,11 +107,11 @@ class World:
     """Draws scenes of `size` x `size` pixels from the sprites that `sprites.py` made.
 
     `combinations` says which pairs of thing and style or background it shows: those of "training", only pictures with
-    an "unseen" pair, or "all".
+    an "unseen" pair, or "all". `spread` is how much places and sizes vary, from 0 to 1.
     """
 
-    def __init__(self, work: Path, size: int, combinations: str = "training"):
-        self.size, self.combinations = size, combinations
+    def __init__(self, work: Path, size: int, combinations: str = "training", spread: float = 1.0):
+        self.size, self.combinations, self.spread = size, combinations, spread
         images = np.load(work / "sprites.npz")["images"]
         index = json.loads((work / "sprites.json").read_text())
         self.sprites = {(name, style): Image.fromarray(images[i]) for i, (name, style) in enumerate(index)}
@@ -136,6 +136,10 @@ class World:
         reversed_caption = caption.replace(what, reversed_what) if reversed_what else None
         return Scene(picture, caption, np.asarray(labels), things, kind, what, style, background, effect, reversed_caption)
 
+    def _about(self, r, middle, amount):
+        """A size in pixels that varies around `middle` (of 128) by at most `amount`."""
+        return (middle + r.uniform(-amount, amount) * self.spread) * self.size / 128
+
     def _put(self, picture, labels, name, style, cx, cy, size, mirrored):
         size = int(size)
         sprite = self.sprites[name, style].resize((size, size), Image.LANCZOS)
@@ -149,20 +153,20 @@ class World:
     def _one(self, r, names, style, picture, labels):
         name, n, z = names[0], self.size / 128, r.random()
         if z < 0.76:
-            size, adjective = r.randint(82, 106) * n, ""
+            size, adjective = self._about(r, 94, 12), ""
         elif z < 0.92:
-            size, adjective = r.randint(42, 58) * n, "small "
+            size, adjective = self._about(r, 50, 8), "small "
         else:
-            size, adjective = r.randint(112, 122) * n, "large "
-        free = max(3 * n, (self.size - size) / 2 * (0.9 if adjective == "small " else 0.4))
+            size, adjective = self._about(r, 117, 5), "large "
+        free = max(3 * n, (self.size - size) / 2 * (0.9 if adjective == "small " else 0.4)) * self.spread
         cx, cy = self.size / 2 + r.uniform(-free, free), self.size / 2 + r.uniform(-free, free)
-        thing = self._put(picture, labels, name, style, cx, cy, size, r.random() < 0.2)
+        thing = self._put(picture, labels, name, style, cx, cy, size, r.random() < 0.2 * self.spread)
         return [thing], with_article(adjective + self._named(r, name))
 
     def _pair(self, r, names, style, picture, labels):
         n = self.size / 128
-        size, near, far = r.randint(54, 64) * n, 33 * n, 95 * n
-        jitter = lambda amount: r.uniform(-amount, amount) * n
+        size, near, far = self._about(r, 59, 5), 33 * n, 95 * n
+        jitter = lambda amount: r.uniform(-amount, amount) * n * self.spread
         beside = r.random() < 0.6
         first = (near + jitter(3), self.size / 2 + jitter(10)) if beside else (self.size / 2 + jitter(10), near + jitter(3))
         second = (far + jitter(3), self.size / 2 + jitter(10)) if beside else (self.size / 2 + jitter(10), far + jitter(3))
@@ -177,12 +181,12 @@ class World:
     def _several(self, r, names, style, picture, labels):
         n, name, count = self.size / 128, names[0], r.choice([2, 3, 4])
         places = {2: [(34, 64), (94, 64)], 3: [(34, 90), (94, 90), (64, 36)], 4: [(34, 34), (94, 34), (34, 94), (94, 94)]}[count]
-        size = r.randint(50, 58) * n
+        size = self._about(r, 54, 4)
         things = [self._put(picture, labels, name, style, x * n, y * n, size, False) for x, y in places]
         return things, f"{['two', 'three', 'four'][count - 2]} {plural(name)}"
 
     def _many(self, r, names, style, picture, labels):
-        n, size = self.size / 128, r.randint(50, 58) * self.size / 128
+        n, size = self.size / 128, self._about(r, 54, 4)
         places = r.sample([(34, 34), (94, 34), (34, 94), (94, 94)], len(names))
         things = [self._put(picture, labels, name, style, x * n, y * n, size, False) for name, (x, y) in zip(names, places)]
         listed = [with_article(name) for name in names]
