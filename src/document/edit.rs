@@ -147,7 +147,11 @@ impl Document {
     /// If the edit makes no sense for this document, which then stays as it was.
     pub fn apply(&mut self, edit: &Edit) -> Result<(), EditError> {
         match edit {
-            Edit::OpenPicture { picture, name } => self.canvas = Some(Canvas::new(picture.clone(), name.clone())),
+            Edit::OpenPicture { picture, name } => {
+                // The same picture again keeps its identity, and with it everything that is known of it.
+                let known = self.canvas.as_ref().map(|canvas| &canvas.picture).filter(|known| *known == picture);
+                self.canvas = Some(Canvas::new(known.unwrap_or(picture).clone(), name.clone()));
+            }
             Edit::SetText { field, text } => self.text_mut(*field).clone_from(text),
             Edit::SetSampling(sampling) => {
                 if !(1..=Sampling::MAX_STEPS).contains(&sampling.steps) {

@@ -17,6 +17,8 @@ struct State {
     document: Document,
     /// What was done after it, for the menu.
     name: &'static str,
+    /// The bytes that it does not share with the state after it.
+    cost: usize,
 }
 
 /// A document with its past and its future.
@@ -36,13 +38,6 @@ impl History {
         Self { document, undo: vec![], redo: vec![], gesture: None, last_edit: None, budget_bytes: DEFAULT_BUDGET }
     }
 
-    /// Keeps at most about `bytes` of past states, but always the newest one.
-    #[must_use]
-    pub fn with_budget(mut self, bytes: usize) -> Self {
-        self.budget_bytes = bytes;
-        self
-    }
-
     /// The document as it is now.
     pub fn document(&self) -> &Document {
         &self.document
@@ -59,11 +54,11 @@ impl History {
             return Ok(());
         }
         let before = std::mem::replace(&mut self.document, changed);
-        self.redo.clear();
         if self.gesture.is_some() {
             self.last_edit = Some((edit, now));
             return Ok(());
         }
+        self.redo.clear();
         let merges = self.last_edit.as_ref().is_some_and(|(earlier, at)| {
             edit.merges_with(earlier) && now.saturating_sub(*at) < MERGE_WINDOW && !self.undo.is_empty()
         });
@@ -72,6 +67,13 @@ impl History {
         }
         self.last_edit = Some((edit, now));
         Ok(())
+    }
+
+    /// Whatever comes next is a step of its own, however soon it comes.
+    pub fn end_run(&mut self) {
+        if self.gesture.is_none() {
+            self.last_edit = None;
+        }
     }
 
     /// Starts a gesture; the edits until its end are one step.
@@ -87,6 +89,7 @@ impl History {
         let Some(before) = self.gesture.take() else { return };
         let name = self.last_edit.take().map_or("edit", |(edit, _)| edit.name());
         if before != self.document {
+            self.redo.clear();
             self.push_undo(before, name);
         }
     }
@@ -118,8 +121,8 @@ impl History {
     pub fn undo(&mut self) -> bool {
         self.end_gesture();
         self.last_edit = None;
-        let Some(State { document, name }) = self.undo.pop() else { return false };
-        self.redo.push(State { document: std::mem::replace(&mut self.document, document), name });
+        let Some(State { document, name, .. }) = self.undo.pop() else { return false };
+        self.redo.push(State { document: std::mem::replace(&mut self.document, document), name, cost: 0 });
         true
     }
 
@@ -127,24 +130,26 @@ impl History {
     pub fn redo(&mut self) -> bool {
         self.end_gesture();
         self.last_edit = None;
-        let Some(State { document, name }) = self.redo.pop() else { return false };
-        self.undo.push(State { document: std::mem::replace(&mut self.document, document), name });
+        let Some(State { document, name, .. }) = self.redo.pop() else { return false };
+        let before = std::mem::replace(&mut self.document, document);
+        let cost = before.bytes_not_shared_with(&self.document);
+        self.undo.push(State { document: before, name, cost });
         true
     }
 
     fn push_undo(&mut self, document: Document, name: &'static str) {
-        self.undo.push(State { document, name });
-        let mut next = &self.document;
-        let mut cost = 0;
-        let mut keep = 0;
-        for state in self.undo.iter().rev() {
-            cost += state.document.bytes_not_shared_with(next);
-            if cost > self.budget_bytes && keep > 0 {
-                break;
-            }
-            keep += 1;
-            next = &state.document;
+        let cost = document.bytes_not_shared_with(&self.document);
+        self.undo.push(State { document, name, cost });
+        let mut total: usize = self.undo.iter().map(|state| state.cost).sum();
+        let mut dropped = 0;
+        while total > self.budget_bytes && dropped + 1 < self.undo.len() {
+            total -= self.undo[dropped].cost;
+            dropped += 1;
         }
-        self.undo.drain(..self.undo.len() - keep);
+        self.undo.drain(..dropped);
     }
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

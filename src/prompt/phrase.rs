@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-const SEPARATORS: [char; 6] = [',', ';', '.', '\n', '|', '\r'];
+/// What ends a phrase.
+pub(super) const SEPARATORS: [char; 6] = [',', ';', '.', '\n', '|', '\r'];
 
 /// The phrase around the `caret`-th character of `text`, without surrounding space. If the caret stands in an empty
 /// phrase (just after a comma, say), the one before it; empty if there is none.

@@ -32,7 +32,7 @@ impl Workbench {
                     self.jobs.ended(id);
                 }
                 EventKind::Cancelled => {
-                    self.forget_job(id);
+                    self.on_cancelled(id);
                     self.jobs.ended(id);
                 }
             }
@@ -118,6 +118,26 @@ impl Workbench {
         self.forget_job(id);
     }
 
+    /// A live request that was stopped and not replaced stays unanswered until something changes; its panel says so.
+    fn on_cancelled(&mut self, id: JobId) {
+        let stopped = || Some("Stopped. Any change starts it again.".to_owned());
+        if self.lens.job == Some(id) {
+            self.lens.failed = stopped();
+            self.lens.map = None;
+        }
+        if self.zero_shot.job == Some(id) {
+            self.zero_shot.failed = stopped();
+            self.zero_shot.table = None;
+        }
+        if self.preview.job == Some(id) {
+            self.preview.failed = stopped();
+        }
+        if self.tokens.job == Some(id) {
+            self.tokens.counts = None;
+        }
+        self.forget_job(id);
+    }
+
     fn forget_job(&mut self, id: JobId) {
         let slots = [&mut self.tokens.job, &mut self.lens.job, &mut self.zero_shot.job, &mut self.preview.job];
         for slot in slots {
@@ -147,23 +167,31 @@ impl Workbench {
 
     pub(super) fn toggle_modifier(&mut self, text: &str) {
         let toggled = modifier::toggle(&self.document().prompt, text);
-        self.edit(Edit::SetText { field: TextField::Prompt, text: toggled });
+        self.replace_prompt(toggled);
+    }
+
+    /// A change of the prompt that is not typing: a step of its own.
+    fn replace_prompt(&mut self, text: String) {
+        self.history.end_run();
+        self.edit(Edit::SetText { field: TextField::Prompt, text });
+        self.history.end_run();
     }
 
     pub(super) fn apply_template(&mut self, index: usize) {
         let Some(chosen) = self.library.templates.get(index) else { return };
         let filled = template::fill_subject(&chosen.text, &self.document().prompt);
-        self.edit(Edit::SetText { field: TextField::Prompt, text: filled });
+        self.replace_prompt(filled);
     }
 
     pub(super) fn generate(&mut self, count: u32) {
-        if !self.preferences.seed_locked {
-            self.new_seed();
-        }
         match prepare::generate(self.document(), &self.preferences, self.preview.target, count.clamp(1, 64)) {
             Ok(spec) => {
                 let id = self.submit(JobSpec::Generate(spec.clone()), Lane::Batch);
                 self.preview.batches.push((id, spec));
+                // The picture that was previewed is the one that is made; the next one is another.
+                if !self.preferences.seed_locked {
+                    self.new_seed();
+                }
             }
             Err(missing) => {
                 let fix = match missing {
@@ -229,7 +257,11 @@ impl Workbench {
     pub(super) fn fold_background(&mut self) {
         while let Some(done) = self.background.poll() {
             match done {
-                FileDone::Opened { picture, name } => self.edit(Edit::OpenPicture { picture, name }),
+                FileDone::Opened { picture, name } => {
+                    // A stroke under way was meant for the picture that is going.
+                    self.tools.abort(&mut self.history);
+                    self.edit(Edit::OpenPicture { picture, name });
+                }
                 FileDone::Saved { path } => {
                     self.notices.add(Level::Info, format!("Saved {}.", path.display()), None);
                 }

@@ -24,7 +24,7 @@ pub use start::first_document;
 use std::time::Duration;
 
 use crate::document::{Document, Edit, History};
-use crate::engine::{Engine, JobId, Lane};
+use crate::engine::{Engine, InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
 use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
@@ -110,11 +110,12 @@ impl Workbench {
         match command {
             Command::Edit(edit) => self.edit(edit),
             Command::Gesture(gesture) => self.gesture(gesture),
+            // In the middle of a stroke, the stroke is what there is to take back.
             Command::Undo => {
-                self.history.undo();
+                let _ = self.tools.abort(&mut self.history) || self.history.undo();
             }
             Command::Redo => {
-                self.history.redo();
+                let _ = self.tools.abort(&mut self.history) || self.history.redo();
             }
             Command::SetTool(tool) => self.tools.select(tool, &mut self.history),
             Command::SetBrushRadius(radius) => self.tools.set_radius(radius),
@@ -252,9 +253,12 @@ impl Workbench {
         id
     }
 
+    /// Stops what makes pictures. The other live panels answer within a moment and would only be out of date.
     fn cancel_all(&mut self) {
         for job in self.jobs.active() {
-            self.engine.cancel(job.id);
+            if job.lane >= Lane::Interactive(InteractiveKind::Preview) {
+                self.engine.cancel(job.id);
+            }
         }
     }
 }

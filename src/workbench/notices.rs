@@ -28,7 +28,7 @@ pub struct Notice {
     pub text: String,
     /// What would help, one click away.
     pub fix: Option<Action>,
-    /// How often it came in a row.
+    /// How often it came.
     pub count: usize,
 }
 
@@ -64,8 +64,12 @@ impl Notices {
     }
 
     pub(super) fn add(&mut self, level: Level, text: String, fix: Option<Action>) {
-        if let Some(last) = self.list.last_mut().filter(|last| last.text == text) {
-            last.count += 1;
+        // Two live panels with the same trouble take turns: a repetition is not always the newest.
+        if let Some(at) = self.list.iter().rposition(|earlier| earlier.text == text && earlier.level == level) {
+            let mut repeated = self.list.remove(at);
+            repeated.count += 1;
+            repeated.fix = fix;
+            self.list.push(repeated);
             return;
         }
         self.next += 1;

@@ -141,9 +141,16 @@ impl Tools {
     }
 
     pub(super) fn select(&mut self, tool: Tool, history: &mut History) {
+        self.abort(history);
+        self.tool = tool;
+    }
+
+    /// Gives up what is being drawn: the document is as before. False if nothing was.
+    pub(super) fn abort(&mut self, history: &mut History) -> bool {
+        let was_drawing = self.is_drawing();
         self.state = State::Idle;
         history.abort_gesture();
-        self.tool = tool;
+        was_drawing
     }
 
     pub(super) fn set_radius(&mut self, radius: f32) {
@@ -178,8 +185,7 @@ impl Tools {
                 edits
             }
             (State::Drawing { .. }, Gesture::Abort) => {
-                self.state = State::Idle;
-                history.abort_gesture();
+                self.abort(history);
                 Vec::new()
             }
             // A move or an end without a beginning, or a second button: nothing to do.

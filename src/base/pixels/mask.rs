@@ -137,12 +137,19 @@ impl Mask {
         )?;
         let (dx, dy) = (to.x - from.x, to.y - from.y);
         let length_squared = dx * dx + dy * dy;
+        let (surely_inside, surely_outside) = (squared((radius - 0.5).max(0.0)), squared(radius + 0.5));
         self.paint_with(bounds, paint, |x, y| {
             let (px, py) = (x as f32 + 0.5, y as f32 + 0.5);
             let t = if length_squared > 0.0 { ((px - from.x) * dx + (py - from.y) * dy) / length_squared } else { 0.0 };
             let t = t.clamp(0.0, 1.0);
-            let distance = (px - from.x - t * dx).hypot(py - from.y - t * dy);
-            coverage_from_distance(distance - radius)
+            let (away_x, away_y) = (px - from.x - t * dx, py - from.y - t * dy);
+            let distance_squared = away_x * away_x + away_y * away_y;
+            // A root only for the pixels of the soft edge.
+            match distance_squared {
+                d if d <= surely_inside => 255,
+                d if d >= surely_outside => 0,
+                d => coverage_from_distance(d.sqrt() - radius),
+            }
         });
         Some(bounds)
     }
@@ -165,8 +172,16 @@ impl Mask {
         if rx <= 0.0 || ry <= 0.0 {
             return None;
         }
+        // A pixel's half diagonal away from the outline even where the ellipse is thinnest.
+        let soft = 1.0 / rx.min(ry);
+        let (surely_inside, surely_outside) = (squared((1.0 - soft).max(0.0)), squared(1.0 + soft));
         self.paint_with(bounds, paint, |x, y| {
             let (ux, uy) = ((x as f32 + 0.5 - center.x) / rx, (y as f32 + 0.5 - center.y) / ry);
+            match ux * ux + uy * uy {
+                squared if squared <= surely_inside => return 255,
+                squared if squared >= surely_outside => return 0,
+                _ => {}
+            }
             // First-order distance to the ellipse: f / |grad f| for f = |u| - 1.
             let length = ux.hypot(uy);
             let gradient = (ux / rx).hypot(uy / ry).max(1e-9) / length.max(1e-9);
@@ -224,6 +239,9 @@ impl Mask {
                         };
                     }
                 }
+                if tile.iter().all(|v| *v == 0) {
+                    *slot = None;
+                }
             }
         }
     }
@@ -235,6 +253,10 @@ impl Mask {
     fn index_in_tile(x: u32, y: u32) -> usize {
         (y % TILE * TILE + x % TILE) as usize
     }
+}
+
+fn squared(v: f32) -> f32 {
+    v * v
 }
 
 fn coverage_from_distance(distance: f32) -> u8 {
