@@ -308,3 +308,62 @@ fn empty_and_enormous_prompts_work_and_what_is_cut_is_said() {
     let value = json(&["generate", "--prompt", &long, "--steps", "1", "--seed", "1", "--out", &out, "--json"]);
     assert!(value["remarks"][0].as_str().unwrap().contains("4925 tokens too long"), "{}", value["remarks"]);
 }
+
+#[test]
+fn options_for_all_commands_stand_before_or_behind_them() {
+    for arguments in [
+        &["--threads", "1", "models", "list", "--json"][..],
+        &["models", "list", "--json", "--threads", "1"],
+        &["--device", "cpu", "--precision", "f32", "models", "list", "--json"],
+    ] {
+        assert!(json(arguments)["models"].as_array().is_some_and(|models| !models.is_empty()), "{arguments:?}");
+    }
+    let folder = Folder::new();
+    refused(&["picture.png", "models", "list"], "do not go together", &folder.path("none"));
+}
+
+#[test]
+fn every_precision_works_or_says_what_to_use() {
+    let folder = Folder::new();
+    let heatmap = |precision: &str, out: &Path| {
+        maquette(&["--precision", precision, "heatmap", "--image", &sample(), "--text", "a cat", "--out", &text(out)])
+    };
+    for precision in ["auto", "f32", "f16"] {
+        let out = folder.path(&format!("{precision}.png"));
+        let output = heatmap(precision, &out);
+        assert!(output.status.success() && out.exists(), "{precision}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let out = folder.path("bf16.png");
+    refused(
+        &["--precision", "bf16", "heatmap", "--image", &sample(), "--text", "a cat", "--out", &text(&out)],
+        "--precision f32",
+        &out,
+    );
+}
+
+#[test]
+fn a_reader_that_has_heard_enough_ends_the_program_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_maquette"))
+        .args(["models", "list"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && message.is_empty(), "{message}");
+}
+
+#[test]
+fn a_very_long_and_thin_picture_is_looked_at_all_the_same() {
+    let folder = Folder::new();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 8192, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(&[128; 8192]).unwrap();
+    let strip = folder.write("strip.png", &bytes);
+    let out = folder.path("embedding.safetensors");
+    assert!(maquette(&["embed", "--image", &strip, "--out", &text(&out)]).status.success());
+    assert!(out.exists());
+}

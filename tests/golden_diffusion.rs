@@ -68,7 +68,7 @@ fn spec(prompt: &str, sampler: Sampler, steps: u32, guidance: f32, side: u32) ->
 }
 
 fn tiny() -> Diffusion {
-    Diffusion::load(&files("sd1"), DType::F32, &Device::Cpu).unwrap()
+    Diffusion::load(&files("sd1"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap()
 }
 
 #[test]

@@ -7,7 +7,25 @@ use crate::job::annotation::{Mark, MarkColour, MarkShape};
 /// `picture` with `marks` drawn over it in their order. Each mark is one flat layer: a stroke that crosses itself is not
 /// darker there.
 pub fn draw(picture: &Picture, marks: &[Mark]) -> Picture {
-    marks.iter().fold(picture.clone(), |picture, mark| draw_one(&picture, mark))
+    if marks.is_empty() {
+        return picture.clone();
+    }
+    let extent = picture.extent();
+    let mut rgb = picture.rgb().to_vec();
+    for mark in marks {
+        let mask = coverage(&mark.shape, extent);
+        let Some(bounds) = mask.painted_bounds() else { continue };
+        let row_of = |y: u32| (y as usize * extent.width as usize + bounds.x0 as usize) * 3;
+        let covers = mask.coverage_in(bounds);
+        let width = (bounds.x1 - bounds.x0) as usize;
+        for (y, covers) in (bounds.y0..bounds.y1).zip(covers.chunks_exact(width)) {
+            let row = rgb.get_mut(row_of(y)..row_of(y) + width * 3).unwrap_or_default();
+            for (pixel, cover) in row.chunks_exact_mut(3).zip(covers) {
+                tint(pixel, mark.colour.rgb(), *cover);
+            }
+        }
+    }
+    Picture::from_rgb(extent, rgb).unwrap_or_else(|_| picture.clone())
 }
 
 /// The pixels that a mark covers in a picture of `extent`.
@@ -32,20 +50,11 @@ pub fn coverage(shape: &MarkShape, extent: Extent) -> Mask {
     mask
 }
 
-fn draw_one(picture: &Picture, mark: &Mark) -> Picture {
-    let mask = coverage(&mark.shape, picture.extent());
-    let colour = mark.colour.rgb();
-    Picture::from_fn(picture.extent(), |x, y| {
-        let old = picture.pixel(x, y).unwrap_or([0; 3]);
-        match mask.coverage(x, y) {
-            0 => old,
-            cover => {
-                let alpha = f32::from(MarkColour::ALPHA) / 255.0 * f32::from(cover) / 255.0;
-                let blend = |c: usize| f32::from(old[c]) + (f32::from(colour[c]) - f32::from(old[c])) * alpha;
-                [0, 1, 2].map(|c| blend(c).round() as u8)
-            }
-        }
-    })
+fn tint(pixel: &mut [u8], colour: [u8; 3], cover: u8) {
+    let alpha = f32::from(MarkColour::ALPHA) / 255.0 * f32::from(cover) / 255.0;
+    for (value, colour) in pixel.iter_mut().zip(colour) {
+        *value = (f32::from(*value) + (f32::from(colour) - f32::from(*value)) * alpha).round() as u8;
+    }
 }
 
 #[cfg(test)]

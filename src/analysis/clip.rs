@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{annotate, zero_shot};
+use super::annotate;
+use super::zero_shot::{self, dot};
 use crate::base::geom::Extent;
 use crate::base::pixels::{Picture, Revision};
 use crate::base::task::{Progress, TaskCx};
 use crate::job::annotation::Mark;
-use crate::job::output::{Grid, Heatmaps, PhraseMap, TokenCount, ZeroShotImage, ZeroShotTable};
+use crate::job::output::{Grid, Heatmaps, PhraseMap, ZeroShotImage, ZeroShotTable};
 use crate::job::spec::{EmbedInputs, EmbedSpec, HeatmapMethod, HeatmapSpec, MarkedPicture, ZeroShotSpec};
 use crate::models::clip::ClipModel;
 use crate::models::error::Result;
@@ -65,7 +66,7 @@ impl Clip {
         let model = ClipModel::load(files, dtype, device)?;
         Ok(Self {
             preprocessor: Preprocessor::load(files, model.vision.image_size() as u32)?,
-            tokenizer: ClipTokenizer::load(files)?,
+            tokenizer: ClipTokenizer::load(files)?.for_tower(&model.text),
             model,
             texts: RefCell::default(),
             seen: RefCell::default(),
@@ -134,18 +135,6 @@ impl Clip {
             EmbedInputs::Texts(texts) => texts.iter().map(|text| Ok(self.text(text, cx)?.0.to_vec())).collect(),
             EmbedInputs::Images(images) => images.iter().map(|image| self.image_encode(image, cx)).collect(),
         }
-    }
-
-    /// Lengths of `texts` for the model's own tokenizer.
-    ///
-    /// # Errors
-    /// If the tokenizer fails.
-    pub fn count_tokens(&self, texts: &[String]) -> Result<Vec<TokenCount>> {
-        let count = |text: &String| {
-            let tokens = self.tokenizer.encode(text)?;
-            Ok(TokenCount { tokens: tokens.ids.len() - 2 + tokens.cut, limit: self.tokenizer.limit() })
-        };
-        texts.iter().map(count).collect()
     }
 
     /// The unit-norm embedding of a text and how many of its tokens were cut, computed anew.
@@ -251,8 +240,4 @@ impl Clip {
         }
         seen.push(known);
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

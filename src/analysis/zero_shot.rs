@@ -60,7 +60,8 @@ fn mean_embedding(texts: &[Vec<Vec<f32>>], class: usize) -> Vec<f32> {
     sum.iter().map(|v| v / length).collect()
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// The inner product: of unit-norm rows, the cosine of their angle.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

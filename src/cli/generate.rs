@@ -2,7 +2,7 @@
 
 use super::args::Generate;
 use super::json;
-use super::session::{self, Failure, Session, numbered, wrong_answer};
+use super::session::{self, Failure, Session, numbered, say, wrong_answer};
 use crate::base::geom::Extent;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
@@ -12,30 +12,32 @@ use crate::store::pictures;
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
     let spec = prepare(args)?;
-    let output = session.run(JobSpec::Generate(spec.clone()))?;
-    let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
-    let mut files = Vec::new();
-    for (seed, picture) in &generated.pictures {
-        let path = if args.count == 1 { args.out.clone() } else { numbered(&args.out, &seed.to_string()) };
-        let record = pictures::job_record(&spec, *seed, &generated.model_hash);
-        pictures::write_png(&path, picture, Some(&record))?;
-        files.push(path.display().to_string());
-    }
-    for remark in &generated.remarks {
-        eprintln!("maquette: note: {remark}");
+    let mut remarks: Vec<String> = Vec::new();
+    let (mut files, mut model_sha256) = (Vec::new(), String::new());
+    // A job for each picture: what is made is written at once and is not lost if a later one fails.
+    for index in 0..args.count {
+        let mut one = spec.clone();
+        one.count = 1;
+        one.sampling.seed = spec.sampling.seed.wrapping_add(u64::from(index));
+        let output = session.run(JobSpec::Generate(one.clone()))?;
+        let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
+        for (seed, picture) in &generated.pictures {
+            let path = if args.count == 1 { args.out.clone() } else { numbered(&args.out, &seed.to_string()) };
+            pictures::write_png(&path, picture, Some(&pictures::job_record(&one, *seed, &generated.model_hash)))?;
+            if !args.json {
+                say!("{}  (seed {seed})", path.display());
+            }
+            files.push(path.display().to_string());
+        }
+        for remark in generated.remarks.iter().filter(|remark| !remarks.contains(remark)).cloned().collect::<Vec<_>>() {
+            eprintln!("maquette: note: {remark}");
+            remarks.push(remark);
+        }
+        model_sha256.clone_from(&generated.model_hash);
     }
     if args.json {
-        return json::print(&json::Generate {
-            schema: json::SCHEMA,
-            files,
-            seed: spec.sampling.seed,
-            job: spec,
-            model_sha256: generated.model_hash.clone(),
-            remarks: generated.remarks.clone(),
-        });
-    }
-    for ((seed, _), file) in generated.pictures.iter().zip(files) {
-        println!("{file}  (seed {seed})");
+        let seed = spec.sampling.seed;
+        return json::print(&json::Generate { schema: json::SCHEMA, files, seed, job: spec, model_sha256, remarks });
     }
     Ok(())
 }

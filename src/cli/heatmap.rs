@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::args::Heatmap;
 use super::json;
-use super::session::{self, Failure, Session, numbered, wrong_answer};
+use super::session::{self, Failure, Session, numbered, say, wrong_answer};
 use crate::analysis::heatmap;
 use crate::base::colormap::Colormap;
 use crate::base::geom::Extent;
@@ -59,9 +59,12 @@ pub(super) fn run(args: &Heatmap, session: &mut Session) -> Result<(), Failure> 
     }
     for phrase in phrases {
         let [x, y] = phrase.peak;
-        println!(
+        say!(
             "{}  score {:.3}, from {:.3} to {:.3}, peak at {x},{y}",
-            phrase.text, phrase.score, phrase.min, phrase.max
+            phrase.text,
+            phrase.score,
+            phrase.min,
+            phrase.max
         );
     }
     Ok(())

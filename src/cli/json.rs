@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::session::say;
 use crate::job::output::{BenchReport, Timing, ZeroShotImage};
 use crate::job::spec::GenerateSpec;
 
@@ -87,6 +88,6 @@ pub(super) struct Models {
 pub(super) fn print(value: &impl Serialize) -> Result<(), super::session::Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| super::session::Failure::Failed(format!("cannot write JSON: {error}")))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }

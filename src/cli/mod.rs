@@ -1,6 +1,7 @@
 //! L6: the command line: the same engine without a window. Text for people, `--json` for programs, errors on stderr.
 //!
-//! Exit codes: 0 fine, 1 failure, 2 bad usage or bad input. Nothing is written unless a command succeeds.
+//! Exit codes: 0 fine, 1 failure, 2 bad usage or bad input. A file is written whole or not at all; of several pictures each
+//! is written as soon as it is made.
 
 mod args;
 mod compare;
@@ -34,6 +35,10 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<ExitCode, Failure> {
     let options = args.engine_options();
+    if let (Some(file), Some(_)) = (&args.file, &args.command) {
+        let text = format!("a picture for the window and a command do not go together: {}", file.display());
+        return Err(Failure::BadInput(text));
+    }
     session::set_threads(options.threads)?;
     let mut session = Session::new(options.clone());
     match args.command {
@@ -44,7 +49,7 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(Command::Compare(compare)) => compare::run(&compare, &mut session)?,
         Some(Command::Embed(embed)) => others::embed(&embed, &mut session)?,
         Some(Command::Bench(bench)) => others::bench(&bench, &mut session)?,
-        Some(Command::Models { command: args::Models::List { json } }) => others::list_models(json)?,
+        Some(Command::Models { command: args::Models::List { json } }) => others::list_models(json, &options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,8 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::args::{Bench, Embed};
 use super::json;
-use super::session::{self, Failure, Session, wrong_answer};
+use super::session::{self, Failure, Session, say, wrong_answer};
+use crate::engine::options::EngineOptions;
 use crate::job::output::Timing;
 use crate::job::spec::{BenchSpec, EmbedInputs, EmbedSpec};
 use crate::job::{JobOutput, JobSpec};
@@ -34,7 +35,7 @@ pub(super) fn embed(args: &Embed, session: &mut Session) -> Result<(), Failure> 
     let metadata = HashMap::from([("inputs".to_owned(), inputs), ("model".to_owned(), args.model.clone())]);
     let file = safetensors::serialize(HashMap::from([("embeddings", view)]), Some(metadata)).map_err(failed)?;
     session::write(&args.out, &file)?;
-    println!("{}  ({} rows of {width})", args.out.display(), rows.len());
+    say!("{}  ({} rows of {width})", args.out.display(), rows.len());
     Ok(())
 }
 
@@ -45,7 +46,7 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
     if args.json {
         return json::print(&json::Bench::from(report));
     }
-    println!("{} threads, peak memory {:.0} MB", report.threads, report.peak_memory_bytes as f64 / 1e6);
+    say!("{} threads, peak memory {:.0} MB", report.threads, report.peak_memory_bytes as f64 / 1e6);
     let parts = [
         ("text encode", report.text_encode),
         ("image encode", report.image_encode),
@@ -55,22 +56,22 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
     for (name, timing) in parts {
         match timing {
             Some(Timing { cpu_seconds, wall_seconds }) => {
-                println!("{name:13} {:8.1} ms CPU {:8.1} ms wall", cpu_seconds * 1e3, wall_seconds * 1e3);
+                say!("{name:13} {:8.1} ms CPU {:8.1} ms wall", cpu_seconds * 1e3, wall_seconds * 1e3);
             }
-            None => println!("{name:13} (the model has no such part)"),
+            None => say!("{name:13} (the model has no such part)"),
         }
     }
     Ok(())
 }
 
-pub(super) fn list_models(as_json: bool) -> Result<(), Failure> {
-    let catalogue = Catalogue::parse(presets::shipped("models.toml").unwrap_or_default())
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+pub(super) fn list_models(as_json: bool, options: &EngineOptions) -> Result<(), Failure> {
+    let text = presets::model_catalogue(options.presets.as_deref()).map_err(Failure::BadInput)?;
+    let catalogue = Catalogue::parse(&text).map_err(|error| Failure::BadInput(error.to_string()))?;
     if as_json {
         return json::print(&json::Models { schema: json::SCHEMA, models: catalogue.entries });
     }
     for entry in &catalogue.entries {
-        println!("{:10} {:10} {}  [{}]", entry.id, entry.family.name(), entry.title, entry.licence);
+        say!("{:10} {:10} {}  [{}]", entry.id, entry.family.name(), entry.title, entry.licence);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One command's dealings with the engine and the disk, and how failures become messages and exit codes.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +12,22 @@ use crate::engine::{CandleBackend, Engine, EventKind, Lane};
 use crate::job::{JobError, JobOutput, JobSpec};
 use crate::store::atomic;
 use crate::store::pictures::{self, PictureError};
+
+/// Prints a line on standard output. Whoever reads it may have heard enough (`| head`): that ends the program, quietly.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::session::say_line(format_args!($($text)*)) };
+}
+pub(super) use say;
+
+pub(super) fn say_line(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}") {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+            _ => eprintln!("maquette: cannot write to standard output: {error}"),
+        }
+    }
+}
 
 /// Why a command did not succeed.
 #[derive(Debug)]

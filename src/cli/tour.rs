@@ -1,7 +1,7 @@
 //! `maquette tour`: the main job on the bundled sample without a window, as pictures and as a report.
 
 use super::args::Tour;
-use super::session::{self, Failure, Session, wrong_answer};
+use super::session::{self, Failure, Session, say, wrong_answer};
 use super::{heatmap, json, tour_report};
 use crate::base::geom::{Extent, ImagePoint, ImageRect};
 use crate::base::pixels::{Mask, Paint, Picture};
@@ -54,8 +54,8 @@ pub(super) fn run(args: &Tour, session: &mut Session) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(&record).map_err(|e| Failure::Failed(format!("cannot write JSON: {e}")))?;
     session::write(&args.out.join("report.json"), &text)?;
     session::write(&args.out.join("report.html"), tour_report::html(&sections, &table)?.as_bytes())?;
-    println!("{}", args.out.join("report.html").display());
-    println!("{}", args.out.join("report.json").display());
+    say!("{}", args.out.join("report.html").display());
+    say!("{}", args.out.join("report.json").display());
     Ok(())
 }
 

@@ -23,14 +23,14 @@ fn with_canvas() -> History {
     History::new(Document { canvas: Some(Canvas::new(picture, "test")), ..Document::default() })
 }
 
-/// Plays a story, a second or two between its steps, and says what the prompt is and which columns are painted at the end.
+/// Plays a story, two seconds before each step but half a second before "more", and says what the prompt is and which columns are painted at the end.
 fn play(story: &str) -> String {
     let mut history = with_canvas();
-    for (second, step) in story.split(';').map(str::trim).enumerate() {
-        let now = Duration::from_secs(2 * second as u64);
+    let mut now = Duration::ZERO;
+    for step in story.split(';').map(str::trim) {
+        now += Duration::from_millis(if step.starts_with("more") { 500 } else { 2000 });
         match step.split_once(' ').unwrap_or((step, "")) {
-            ("type", text) => history.apply(prompt(text), now).unwrap(),
-            ("more", text) => history.apply(prompt(text), now - Duration::from_millis(1500)).unwrap(),
+            ("type" | "more", text) => history.apply(prompt(text), now).unwrap(),
             ("paint", x) => history.apply(dot(x.parse().unwrap()), now).unwrap(),
             ("begin", _) => history.begin_gesture(),
             ("end", _) => history.end_gesture(),
@@ -42,7 +42,8 @@ fn play(story: &str) -> String {
         }
     }
     let mask = &history.document().canvas.as_ref().unwrap().mask;
-    let painted: Vec<String> = [10, 30, 50, 70].iter().filter(|x| mask.coverage(**x, 32) > 0).map(ToString::to_string).collect();
+    let painted: Vec<String> =
+        [10, 30, 50, 70].iter().filter(|x| mask.coverage(**x, 32) > 0).map(ToString::to_string).collect();
     format!("{:?} {}", history.document().prompt, painted.join(" "))
 }
 
@@ -99,13 +100,21 @@ fn any_edit() -> impl Strategy<Value = Edit> {
     let paint = || prop_oneof![Just(Paint::Add), Just(Paint::Erase)];
     prop_oneof![
         "[a-z ,]{0,12}".prop_map(|text| prompt(&text)),
-        (point(), point(), 1.0f32..20.0, paint()).prop_map(|(from, to, radius, paint)| Edit::PaintSegment { from, to, radius, paint }),
+        (point(), point(), 1.0f32..20.0, paint()).prop_map(|(from, to, radius, paint)| Edit::PaintSegment {
+            from,
+            to,
+            radius,
+            paint
+        }),
         (rect(), paint()).prop_map(|(rect, paint)| Edit::PaintRect { rect, paint }),
         (rect(), paint()).prop_map(|(rect, paint)| Edit::PaintEllipse { rect, paint }),
         Just(Edit::ClearMask),
         Just(Edit::InvertMask),
         rect().prop_map(|rect| Edit::AddMark(Mark { shape: MarkShape::Box { rect }, colour: MarkColour::Blue })),
-        point().prop_map(|at| Edit::AddMark(Mark { shape: MarkShape::Brush { points: vec![at], radius: 3.0 }, colour: MarkColour::Red })),
+        point().prop_map(|at| Edit::AddMark(Mark {
+            shape: MarkShape::Brush { points: vec![at], radius: 3.0 },
+            colour: MarkColour::Red
+        })),
         point().prop_map(Edit::ExtendMark),
         Just(Edit::RemoveLastMark),
         Just(Edit::ClearMarks),

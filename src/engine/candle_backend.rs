@@ -40,9 +40,12 @@ impl CandleBackend {
     /// # Errors
     /// If the device is not there, or the catalogue is damaged.
     pub fn boxed(options: &EngineOptions) -> Result<Box<dyn Backend>, JobError> {
-        let catalogue = Catalogue::parse(presets::shipped("models.toml").unwrap_or_default())
-            .map_err(|error| JobError::BadJob(error.to_string()))?;
+        let text = presets::model_catalogue(options.presets.as_deref()).map_err(JobError::BadJob)?;
+        let catalogue = Catalogue::parse(&text).map_err(|error| JobError::BadJob(error.to_string()))?;
         let device = device(options.device)?;
+        if device.is_cpu() && options.precision == Precision::Bf16 {
+            return Err(JobError::BadJob("bf16 needs a GPU; use --precision f32 or auto".to_owned()));
+        }
         if options.yields_to_window {
             yield_to_window();
         }
@@ -67,7 +70,7 @@ impl CandleBackend {
     }
 
     fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
-        let load = |files: &ModelFiles| Diffusion::load(files, self.dtype, &self.device);
+        let load = |files: &ModelFiles| Diffusion::load(files, self.dtype, &self.device, cx);
         self.resident(&self.diffusion, model, Family::Diffusion, cx, load)
     }
 
@@ -200,7 +203,8 @@ fn job_error(during: &str, error: ModelError) -> JobError {
         ModelError::BadInput(text) => JobError::BadJob(text),
         ModelError::MissingFile { .. } | ModelError::BadFile { .. } => JobError::BadJob(error.to_string()),
         ModelError::Tensor(error) => {
-            let details = error.to_string();
+            // Whatever follows the first line is a backtrace.
+            let details = error.to_string().lines().next().unwrap_or_default().to_owned();
             match details.contains("out of memory") {
                 true => JobError::OutOfMemory { during: during.to_owned() },
                 false => JobError::Inference { during: during.to_owned(), details },

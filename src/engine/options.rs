@@ -1,5 +1,7 @@
 //! Where and how the engine computes. Set once at the start; no result depends on the thread count.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Where tensors live.
@@ -41,6 +43,8 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// How wide numbers are.
     pub precision: Precision,
+    /// The user's presets, whose `models.toml` takes the place of the shipped one.
+    pub presets: Option<PathBuf>,
     /// Whether the threads that compute give way to a window's.
     pub yields_to_window: bool,
 }

@@ -3,6 +3,7 @@
 //! Weights are read from safetensors only; pickled files are never executed. Every error names the file.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::error::{ModelError, Result};
+use crate::base::task::TaskCx;
 
 /// A folder of model files. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -114,13 +116,35 @@ impl ModelFiles {
     /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped.
     ///
     /// # Errors
-    /// If a file that is there cannot be read.
-    pub fn sha256(&self, files: &[&str]) -> Result<String> {
+    /// If a file that is there cannot be read, or the task is cancelled.
+    pub fn sha256(&self, files: &[&str], cx: &TaskCx<'_>) -> Result<String> {
         let mut hash = Sha256::new();
         for file in files.iter().filter(|file| self.has(file)) {
             hash.update(file.as_bytes());
-            hash.update(self.read(file)?);
+            match self {
+                Self::Embedded(_) => self.hash_pieces(file, &mut &*self.read(file)?, &mut hash, cx)?,
+                Self::Folder(_) => {
+                    let path = self.path_of(file);
+                    let mut opened = std::fs::File::open(&path)
+                        .map_err(|error| ModelError::BadFile { path, reason: error.to_string() })?;
+                    self.hash_pieces(file, &mut opened, &mut hash, cx)?;
+                }
+            }
         }
         Ok(format!("{:x}", hash.finalize()))
+    }
+
+    /// A model's files may be larger than the memory and take seconds.
+    fn hash_pieces(&self, file: &str, bytes: &mut dyn Read, hash: &mut Sha256, cx: &TaskCx<'_>) -> Result<()> {
+        let mut piece = vec![0; 4 << 20];
+        loop {
+            cx.checkpoint()?;
+            let bad =
+                |error: std::io::Error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() };
+            match bytes.read(&mut piece).map_err(bad)? {
+                0 => return Ok(()),
+                count => hash.update(piece.get(..count).unwrap_or_default()),
+            }
+        }
     }
 }

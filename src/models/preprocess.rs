@@ -1,44 +1,55 @@
 //! From pictures to what a vision tower reads: Pillow's resizing, cropping, scaling, as `preprocessor_config.json` says.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
-use crate::base::geom::Extent;
+use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 
 /// Pillow's fixed-point precision for 8-bit pictures (`Resample.c`: 32 - 8 - 2).
 const PRECISION_BITS: u32 = 22;
+/// Fewer rows are not worth another thread.
+const ROWS_AT_ONCE: usize = 16;
 
 /// `picture` at `extent` by antialiased bicubic interpolation, to the byte as Pillow's `Image.resize(BICUBIC)`
 /// (Pillow `src/libImaging/Resample.c`: a = -0.5, support scaled with the reduction, horizontal pass first).
 pub fn resize(picture: &Picture, extent: Extent) -> Picture {
-    if picture.extent() == extent || extent.area() == 0 || picture.extent().area() == 0 {
+    resize_part(picture, extent, extent.bounds())
+}
+
+/// The part `part` of `picture` at `extent`; the rest is not computed.
+fn resize_part(picture: &Picture, extent: Extent, part: Bounds) -> Picture {
+    if extent.area() == 0 || picture.extent().area() == 0 || (picture.extent() == extent && part == extent.bounds()) {
         return picture.clone();
     }
     let from = picture.extent();
     let (width, height) = (from.width as usize, from.height as usize);
-    let (new_width, new_height) = (extent.width as usize, extent.height as usize);
-    let columns = Filter::bicubic(width, new_width);
+    let (new_width, new_height) = (part.extent().width as usize, part.extent().height as usize);
+    let columns = Filter::bicubic(width, extent.width as usize, part.x0 as usize..part.x1 as usize);
     let mut wide = vec![0u8; new_width * height * 3];
-    for (row, out) in picture.rgb().chunks_exact(width * 3).zip(wide.chunks_exact_mut(new_width * 3)) {
+    let rows = picture.rgb().par_chunks_exact(width * 3);
+    rows.zip(wide.par_chunks_exact_mut(new_width * 3)).with_min_len(ROWS_AT_ONCE).for_each(|(row, out)| {
         for (taps, pixel) in columns.taps().zip(out.chunks_exact_mut(3)) {
             for (channel, value) in pixel.iter_mut().enumerate() {
                 *value = taps.sum(|at| row[at * 3 + channel]);
             }
         }
-    }
-    let rows = Filter::bicubic(height, new_height);
+    });
+    let rows = Filter::bicubic(height, extent.height as usize, part.y0 as usize..part.y1 as usize);
     let stride = new_width * 3;
     let mut rgb = vec![0u8; stride * new_height];
-    for (taps, out) in rows.taps().zip(rgb.chunks_exact_mut(stride)) {
+    let taps: Vec<Taps<'_>> = rows.taps().collect();
+    taps.par_iter().zip(rgb.par_chunks_exact_mut(stride)).with_min_len(ROWS_AT_ONCE).for_each(|(taps, out)| {
         for (column, value) in out.iter_mut().enumerate() {
             *value = taps.sum(|at| wide[at * stride + column]);
         }
-    }
-    let mut bytes = rgb.chunks_exact(3);
-    Picture::from_fn(extent, |_, _| bytes.next().map_or([0; 3], |p| [p[0], p[1], p[2]]))
+    });
+    Picture::from_rgb(part.extent(), rgb).unwrap_or_else(|_| picture.clone())
 }
 
 struct Filter {
@@ -63,13 +74,14 @@ impl Taps<'_> {
 }
 
 impl Filter {
-    fn bicubic(from: usize, to: usize) -> Self {
+    /// For the outputs `wanted` of all `to`.
+    fn bicubic(from: usize, to: usize, wanted: Range<usize>) -> Self {
         let scale = from as f64 / to as f64;
         let filter_scale = scale.max(1.0);
         let support = 2.0 * filter_scale;
         let stride = support.ceil() as usize * 2 + 1;
-        let (mut windows, mut weights) = (Vec::with_capacity(to), Vec::with_capacity(to * stride));
-        for output in 0..to {
+        let (mut windows, mut weights) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len() * stride));
+        for output in wanted {
             let center = (output as f64 + 0.5) * scale;
             let first = (center - support + 0.5).max(0.0) as usize;
             let last = ((center + support + 0.5) as usize).min(from);
@@ -157,20 +169,28 @@ impl Preprocessor {
     /// The picture as the tower was trained on it: resized and cropped.
     pub fn fitted(&self, picture: &Picture) -> Picture {
         let extent = picture.extent();
-        let resized = match self.resize_to {
-            Size::Both { height, width } => resize(picture, Extent::new(width, height)),
+        let target = match self.resize_to {
+            Size::Both { height, width } => Extent::new(width, height),
             Size::Side(side) | Size::Shortest { shortest_edge: side } => {
                 // As transformers: the longer side is cut down to a whole number, not rounded.
                 let long = |long: u32, short: u32| (u64::from(side) * u64::from(long) / u64::from(short.max(1))) as u32;
-                let target = if extent.width <= extent.height {
+                if extent.width <= extent.height {
                     Extent::new(side, long(extent.height, extent.width))
                 } else {
                     Extent::new(long(extent.width, extent.height), side)
-                };
-                resize(picture, target)
+                }
             }
         };
-        self.crop.map_or_else(|| resized.clone(), |crop| center_crop(&resized, crop))
+        match self.crop {
+            None => resize(picture, target),
+            // A long and thin picture would be very large before it is cropped.
+            Some(crop) if crop.width <= target.width && crop.height <= target.height => {
+                let (x0, y0) = ((target.width - crop.width) / 2, (target.height - crop.height) / 2);
+                let middle = Bounds { x0, y0, x1: x0 + crop.width, y1: y0 + crop.height };
+                resize_part(picture, target, middle)
+            }
+            Some(crop) => center_crop(&resize(picture, target), crop),
+        }
     }
 
     /// (1, 3, height, width), scaled by mean and deviation.

@@ -14,6 +14,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
+use super::clip::TextTower;
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
 
@@ -93,9 +94,11 @@ impl ClipTokenizer {
         Ok(Self { inner, start, end, pad, context_length })
     }
 
-    /// Token ids a net reads at once, with the start and the end token.
-    pub fn context_length(&self) -> usize {
-        self.context_length
+    /// For a tower with fewer positions than the tokenizer's own configuration allows: texts are cut to what it can read.
+    #[must_use]
+    pub fn for_tower(mut self, tower: &TextTower) -> Self {
+        self.context_length = self.context_length.min(tower.max_length()).max(3);
+        self
     }
 
     /// How many tokens of a text are read: the context without start and end.

@@ -25,9 +25,10 @@ pub(super) struct Conditioner {
 impl Conditioner {
     pub(super) fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
         let folder = |name: &str| files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) });
+        let tower = TextTower::load_folder(&folder("text_encoder")?, dtype, device)?;
         Ok(Self {
-            tokenizer: ClipTokenizer::load(&folder("tokenizer")?)?,
-            tower: TextTower::load_folder(&folder("text_encoder")?, dtype, device)?,
+            tokenizer: ClipTokenizer::load(&folder("tokenizer")?)?.for_tower(&tower),
+            tower,
             known: RefCell::default(),
         })
     }

@@ -67,9 +67,12 @@ impl Diffusion {
     /// Reads the folders `unet vae text_encoder tokenizer scheduler`.
     ///
     /// # Errors
-    /// If a file is missing or damaged, or asks for something that our nets do not have.
-    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
-        let folder = |name: &str| files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) });
+    /// If a file is missing or damaged, or asks for something that our nets do not have; if the task is cancelled.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
+        let folder = |name: &str| {
+            cx.checkpoint()?;
+            files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
+        };
         Ok(Self {
             conditioner: Conditioner::load(files, dtype, device)?,
             unet: Unet::load(&folder("unet")?, dtype, device)?,
@@ -126,6 +129,10 @@ impl Diffusion {
         if steps == 0 {
             remarks.push("the strength is too low for a single step: the picture was kept as it was".to_owned());
         }
+        if spec.sampling.steps as usize > self.scheduler.num_train_timesteps {
+            let most = self.scheduler.num_train_timesteps;
+            remarks.push(format!("this model knows only {most} levels of noise, so that many steps were taken"));
+        }
         for index in 0..spec.count {
             let seed = spec.sampling.seed.wrapping_add(u64::from(index));
             let picture = match &inpainting {
@@ -138,7 +145,7 @@ impl Diffusion {
             };
             pictures.push((seed, picture));
         }
-        Ok(Generated { pictures, remarks, model_hash: self.model_hash()? })
+        Ok(Generated { pictures, remarks, model_hash: self.model_hash(cx)? })
     }
 
     /// The states of a prompt, computed anew: for timing.
@@ -168,22 +175,16 @@ impl Diffusion {
         self.vae.decode(&self.blank_latents()?, cx)
     }
 
-    /// The size that the model was trained on, in pixels.
-    pub fn native_size(&self) -> Extent {
-        let side = self.unet.config().sample_size.unwrap_or(64) * self.vae.factor();
-        Extent::new(side as u32, side as u32)
-    }
-
     fn blank_latents(&self) -> Result<Tensor> {
         let side = self.unet.config().sample_size.unwrap_or(64);
         Ok(Tensor::zeros((1, self.vae.latent_channels(), side, side), self.dtype, &self.device)?)
     }
 
-    fn model_hash(&self) -> Result<String> {
+    fn model_hash(&self, cx: &TaskCx<'_>) -> Result<String> {
         if let Some(hash) = self.hash.get() {
             return Ok(hash.clone());
         }
-        let hash = self.files.sha256(&HASHED)?;
+        let hash = self.files.sha256(&HASHED, cx)?;
         Ok(self.hash.get_or_init(|| hash).clone())
     }
 

@@ -115,3 +115,35 @@ fn least_squares(rows: &[(Vec<f64>, [u8; 3])], channel: usize) -> Option<Vec<f64
     }
     Some((0..n).map(|i| matrix[i][n] / matrix[i][i]).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Latents that are an affine function of the colour, and one that carries nothing.
+    fn latent_of([r, g, b]: [u8; 3]) -> Vec<f64> {
+        let [r, g, b] = [r, g, b].map(|v| f64::from(v) / 127.5 - 1.0);
+        vec![0.5 * r - 0.2 * g + 0.1, 0.3 * g + 0.4 * b, r + b - 0.3, 0.0, 1.0]
+    }
+
+    #[test]
+    fn an_affine_autoencoder_is_seen_through_exactly() {
+        let colours: Vec<[u8; 3]> = (0..SWATCHES * SWATCHES).map(swatch).collect();
+        let rows: Vec<_> = colours.iter().map(|colour| (latent_of(*colour), *colour)).collect();
+        let weights = [0, 1, 2].map(|channel| least_squares(&rows, channel).unwrap());
+        for colour in [[10, 200, 90], [255, 0, 0], [128, 128, 128], [7, 7, 250]] {
+            let seen = weights.each_ref().map(|w| w.iter().zip(latent_of(colour)).map(|(w, v)| w * v).sum::<f64>());
+            for (seen, wanted) in seen.iter().zip(colour) {
+                assert!((seen - f64::from(wanted)).abs() < 0.5, "{colour:?} is seen as {seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_swatches_span_the_colours() {
+        let colours: std::collections::BTreeSet<[u8; 3]> = (0..SWATCHES * SWATCHES).map(swatch).collect();
+        assert!(colours.len() >= 24, "only {} colours differ", colours.len());
+        assert!(colours.contains(&[0; 3]) && colours.contains(&[255; 3]));
+    }
+}

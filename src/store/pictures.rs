@@ -14,6 +14,8 @@ use crate::job::spec::GenerateSpec;
 
 /// Pictures with a longer side than this are refused.
 pub const MAX_SIDE: u32 = 8192;
+/// Larger files are refused: no picture of that size needs as much.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The key of the PNG text chunk that holds the job as JSON.
 pub const METADATA_KEY: &str = "maquette";
 
@@ -96,9 +98,9 @@ pub fn read_mask(path: &Path) -> Result<Mask, PictureError> {
 
 /// A picture from the four bytes a pixel (straight alpha) that a clipboard gives.
 ///
-/// Returns `None` if the bytes do not fit the size.
+/// Returns `None` if the bytes do not fit the size, or a side is longer than [`MAX_SIDE`].
 pub fn from_rgba(extent: Extent, rgba: &[u8]) -> Option<Picture> {
-    if rgba.len() != extent.area() * 4 {
+    if extent.longest() > MAX_SIDE || rgba.len() != extent.area() * 4 {
         return None;
     }
     Picture::from_rgb(extent, over_white(rgba)).ok()
@@ -160,7 +162,16 @@ pub fn read_metadata(path: &Path) -> Result<Option<String>, PictureError> {
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
-    std::fs::read(path).map_err(|e| PictureError::Unreadable { path: path.to_owned(), reason: e.to_string() })
+    let unreadable = |reason: String| PictureError::Unreadable { path: path.to_owned(), reason };
+    // Devices and pipes may never end.
+    let about = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?;
+    if !about.is_file() {
+        return Err(unreadable("it is no ordinary file".to_owned()));
+    }
+    if about.len() > MAX_FILE_BYTES {
+        return Err(unreadable("files of at most 1 GiB are handled".to_owned()));
+    }
+    std::fs::read(path).map_err(|e| unreadable(e.to_string()))
 }
 
 fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, PictureError> {

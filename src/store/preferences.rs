@@ -39,8 +39,6 @@ pub enum HeatmapScale {
 pub struct Preferences {
     /// Light or dark.
     pub theme: Theme,
-    /// Size of everything in the window, 1 is normal.
-    pub zoom: f32,
     /// Whether the lens is on.
     pub lens_on: bool,
     /// Whether the lens follows the phrase under the prompt's caret instead of its own phrase.
@@ -73,7 +71,6 @@ impl Default for Preferences {
     fn default() -> Self {
         Self {
             theme: Theme::default(),
-            zoom: 1.0,
             lens_on: true,
             lens_follows_prompt: false,
             lens_opacity: 0.6,
@@ -113,7 +110,8 @@ impl UserFolders {
 }
 
 impl Preferences {
-    /// Reads what was remembered; what is missing or makes no sense gets its default. Says so if a file was not usable.
+    /// Reads what was remembered; each entry that is missing or makes no sense gets its default. Says so if something was
+    /// not usable; a file that is not usable at all is kept beside the new one.
     pub fn read(folders: &UserFolders) -> (Self, Option<String>) {
         let path = folders.preferences_file();
         let text = match std::fs::read_to_string(&path) {
@@ -121,8 +119,26 @@ impl Preferences {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
             Err(error) => return (Self::default(), Some(unusable(&path, &error.to_string()))),
         };
-        match serde_json::from_str::<Self>(&text) {
-            Ok(read) => (read.sensible(), None),
+        let entries: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(&text) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let kept = path.with_extension("json.unusable");
+                let kept = std::fs::copy(&path, &kept)
+                    .map_or_else(|_| String::new(), |_| format!(", kept as {}", kept.display()));
+                return (Self::default(), Some(unusable(&path, &format!("{error}{kept}"))));
+            }
+        };
+        // An entry is usable if it can be read with all others missing.
+        let (good, bad): (serde_json::Map<_, _>, serde_json::Map<_, _>) =
+            entries.into_iter().partition(|(key, value)| {
+                let alone = serde_json::Map::from_iter([(key.clone(), value.clone())]);
+                serde_json::from_value::<Self>(alone.into()).is_ok()
+            });
+        let names: Vec<&str> = bad.keys().map(String::as_str).collect();
+        let warning =
+            (!names.is_empty()).then(|| unusable(&path, &format!("these entries make no sense: {}", names.join(", "))));
+        match serde_json::from_value::<Self>(good.into()) {
+            Ok(read) => (read.sensible(), warning),
             Err(error) => (Self::default(), Some(unusable(&path, &error.to_string()))),
         }
     }
@@ -140,18 +156,15 @@ impl Preferences {
     fn sensible(mut self) -> Self {
         let default = Self::default();
         let within = |v: f32, low: f32, high: f32, or: f32| if v.is_finite() { v.clamp(low, high) } else { or };
-        self.zoom = within(self.zoom, 0.5, 3.0, default.zoom);
         self.lens_opacity = within(self.lens_opacity, 0.0, 1.0, default.lens_opacity);
         self.mask_opacity = within(self.mask_opacity, 0.0, 1.0, default.mask_opacity);
+        self.window_size = self.window_size.map(|size| size.map(|side| within(side, 200.0, 16_384.0, 900.0)));
         self
     }
 }
 
 fn unusable(path: &Path, reason: &str) -> String {
-    format!(
-        "the preferences could not be read ({reason}); defaults are used until you change something: {}",
-        path.display()
-    )
+    format!("some preferences could not be read ({reason}); defaults are used for them: {}", path.display())
 }
 
 #[cfg(test)]
@@ -166,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let root = tempfile::tempdir().unwrap();
-        let preferences = Preferences { zoom: 1.5, lens_on: false, ..Preferences::default() };
+        let preferences = Preferences { lens_on: false, window_size: Some([800.0, 600.0]), ..Preferences::default() };
         preferences.write(&folders(root.path())).unwrap();
         assert_eq!(Preferences::read(&folders(root.path())), (preferences, None));
     }
@@ -175,9 +188,29 @@ mod tests {
     fn damaged_preferences_give_defaults_and_a_warning() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("config")).unwrap();
-        std::fs::write(root.path().join("config/preferences.json"), "{\"zoom\": ").unwrap();
+        std::fs::write(root.path().join("config/preferences.json"), "{\"lens_on\": ").unwrap();
         let (preferences, warning) = Preferences::read(&folders(root.path()));
         assert_eq!(preferences, Preferences::default());
         assert!(warning.unwrap().contains("preferences.json"));
+        assert_eq!(
+            std::fs::read_to_string(root.path().join("config/preferences.json.unusable")).unwrap(),
+            "{\"lens_on\": "
+        );
+    }
+
+    #[test]
+    fn one_bad_entry_costs_only_itself() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("config")).unwrap();
+        let text =
+            r#"{"theme": "plaid", "lens_on": false, "lens_opacity": null, "mask_opacity": 7, "of_a_later_version": 1}"#;
+        std::fs::write(root.path().join("config/preferences.json"), text).unwrap();
+        let (preferences, warning) = Preferences::read(&folders(root.path()));
+        assert_eq!(preferences, Preferences { lens_on: false, mask_opacity: 1.0, ..Preferences::default() });
+        let warning = warning.unwrap();
+        assert!(
+            warning.contains("theme") && warning.contains("lens_opacity") && !warning.contains("lens_on"),
+            "{warning}"
+        );
     }
 }

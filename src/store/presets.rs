@@ -1,5 +1,6 @@
 //! The preset files: those that ship inside the program, overridden by those in the user's folder.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -22,9 +23,17 @@ pub fn library(user_folder: Option<&Path>) -> (Library, Vec<String>) {
     (library, warnings)
 }
 
-/// A shipped preset file as text, by its path inside the presets folder.
-pub fn shipped(path: &str) -> Option<&'static str> {
-    SHIPPED.get_file(path).and_then(include_dir::File::contents_utf8)
+/// The model catalogue as text: the user's `models.toml`, else the shipped one.
+///
+/// # Errors
+/// If the user's file is there and cannot be read, with its path.
+pub fn model_catalogue(user_folder: Option<&Path>) -> Result<Cow<'static, str>, String> {
+    const NAME: &str = "models.toml";
+    if let Some(path) = user_folder.map(|folder| folder.join(NAME)).filter(|path| path.exists()) {
+        return std::fs::read_to_string(&path).map(Cow::Owned).map_err(|error| format!("{error}: {}", path.display()));
+    }
+    let shipped = SHIPPED.get_file(NAME).and_then(include_dir::File::contents_utf8);
+    Ok(Cow::Borrowed(shipped.unwrap_or_default()))
 }
 
 fn collect_shipped(dir: &Dir<'static>, into: &mut BTreeMap<String, String>) {
