@@ -348,3 +348,74 @@ fn made_pictures_are_saved_with_the_job_that_made_them() {
     assert_eq!(record["job"]["sampling"]["seed"], workbench.preview().results()[1].seed);
     assert_eq!(maquette::store::pictures::read(&path).unwrap(), workbench.preview().results()[1].picture);
 }
+
+#[test]
+fn undo_in_the_middle_of_a_stroke_takes_the_stroke_back_and_nothing_else() {
+    let mut workbench = workbench(document(), plausible_output);
+    let now = Duration::ZERO;
+    send(&mut workbench, now, text(TextField::Prompt, "a cat"));
+    let before = workbench.document().clone();
+    send(&mut workbench, now, Command::SetTool(Tool::MarkBrush));
+    send(&mut workbench, now, Command::Gesture(Gesture::Begin(ImagePoint::new(5.0, 5.0))));
+    send(&mut workbench, now, Command::Gesture(Gesture::Move(ImagePoint::new(25.0, 5.0))));
+    send(&mut workbench, now, Command::Undo);
+    assert_eq!(*workbench.document(), before);
+    // The button is still down: its moves belong to no stroke any more.
+    send(&mut workbench, now, Command::Gesture(Gesture::Move(ImagePoint::new(30.0, 9.0))));
+    send(&mut workbench, now, Command::Gesture(Gesture::End(ImagePoint::new(30.0, 9.0))));
+    assert_eq!(*workbench.document(), before);
+    assert!(workbench.notices().is_empty());
+}
+
+#[test]
+fn the_same_picture_opened_again_keeps_its_heatmap() {
+    let mut workbench = workbench(document(), plausible_output);
+    let mut now = Duration::ZERO;
+    send(&mut workbench, now, text(TextField::LensPhrase, "fox"));
+    settle(&mut workbench, &mut now, |w| w.lens().map().is_some());
+    let shown = workbench.document().canvas.clone().unwrap();
+    let again = Picture::from_rgb(shown.extent(), shown.picture.rgb().to_vec()).unwrap();
+    send(&mut workbench, now, Command::Edit(Edit::OpenPicture { picture: again, name: "again.png".into() }));
+    workbench.update(now);
+    let canvas = workbench.document().canvas.as_ref().unwrap();
+    assert_eq!(workbench.lens().map().unwrap().picture, canvas.picture.revision());
+}
+
+#[test]
+fn generating_makes_the_picture_that_was_previewed_and_then_throws_the_dice() {
+    let mut workbench = workbench(document(), plausible_output);
+    let mut now = Duration::ZERO;
+    settle(&mut workbench, &mut now, has_final_preview);
+    let previewed = workbench.document().sampling.seed;
+    send(&mut workbench, now, Command::Generate { count: 1 });
+    settle(&mut workbench, &mut now, |w| w.preview().results().len() == 1);
+    assert_eq!(workbench.preview().results()[0].seed, previewed);
+    assert_ne!(workbench.document().sampling.seed, previewed);
+}
+
+#[test]
+fn a_live_job_that_is_stopped_says_so_until_something_changes() {
+    let mut workbench = workbench(document(), |spec, cx| match spec {
+        JobSpec::Generate(spec) if spec.prompt == "a fox" => endless(cx),
+        spec => plausible_output(spec, cx),
+    });
+    let mut now = Duration::ZERO;
+    settle(&mut workbench, &mut now, |w| w.jobs().active().iter().any(|job| job.name == "Generate"));
+    send(&mut workbench, now, Command::CancelAll);
+    settle(&mut workbench, &mut now, |w| w.preview().failure().is_some_and(|text| text.starts_with("Stopped")));
+    send(&mut workbench, now, text(TextField::Prompt, "a cat"));
+    settle(&mut workbench, &mut now, |w| has_final_preview(w) && w.preview().failure().is_none());
+}
+
+#[test]
+fn a_modifier_is_a_step_of_its_own_however_soon_it_follows_typing() {
+    let mut workbench = workbench(document(), plausible_output);
+    let now = Duration::ZERO;
+    send(&mut workbench, now, text(TextField::Prompt, "a cat"));
+    send(&mut workbench, now, Command::ToggleModifier("foggy".into()));
+    send(&mut workbench, now, text(TextField::Prompt, "a cat, foggy!"));
+    send(&mut workbench, now, Command::Undo);
+    assert_eq!(workbench.document().prompt, "a cat, foggy");
+    send(&mut workbench, now, Command::Undo);
+    assert_eq!(workbench.document().prompt, "a cat");
+}
