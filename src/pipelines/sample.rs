@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use crate::base::task::{Progress, TaskCx};
 use crate::job::sampling::Sampling;
 use crate::models::Result;
-use crate::models::diffusion::Unet;
+use crate::models::diffusion::{Conditions, Unet};
 use crate::models::rng::TorchRng;
 use crate::models::schedulers::{SchedulerConfig, Walk};
 
@@ -87,11 +87,11 @@ impl Run<'_> {
     fn guided(&self, input: &Tensor, timestep: f64, cx: &TaskCx<'_>) -> Result<Tensor> {
         let scale = f64::from(self.sampling.guidance);
         if scale <= 1.0 {
-            return self.unet.forward(input, timestep, self.prompt, None, cx);
+            return self.unet.forward(input, timestep, &Conditions::plain(self.prompt.clone()), None, None, cx);
         }
         let both = Tensor::cat(&[input, input], 0)?;
         let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
-        let output = self.unet.forward(&both, timestep, &prompts, None, cx)?;
+        let output = self.unet.forward(&both, timestep, &Conditions::plain(prompts), None, None, cx)?;
         let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
         Ok((&without + ((with - &without)? * scale)?)?)
     }
