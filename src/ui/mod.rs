@@ -2,6 +2,7 @@
 //!
 //! `app` is a frame as a table of contents, `shell` the window's frame, `panels` what stands in it.
 
+mod about;
 mod app;
 mod dialogs;
 mod frame_log;
@@ -11,6 +12,7 @@ mod palette;
 mod panels;
 mod shell;
 mod shortcuts;
+mod strokes;
 mod textures;
 mod theme;
 mod tiles;

@@ -1,6 +1,6 @@
 //! The window's frame: menus above, tools at the left, docked panels, one line of status below.
 
-use egui::{Color32, Frame, Margin, RichText, Stroke, Ui, WidgetText};
+use egui::{Color32, Frame, Margin, Response, RichText, Stroke, Ui, WidgetText};
 use egui_tiles::{
     Behavior, Container, Linear, LinearDir, SimplificationOptions, TabState, Tile, TileId, Tiles, Tree, UiResponse,
 };
@@ -84,24 +84,27 @@ pub(super) fn show(ui: &mut Ui, layout: &mut Layout, cx: &mut Cx<'_>) {
         .show_separator_line(false)
         .show(ui, |ui| rail(ui, cx));
     egui::CentralPanel::default().frame(Frame::new().fill(tokens.window)).show(ui, |ui| {
-        layout.0.ui(&mut Panels { cx }, ui);
+        let tree = layout.0.id();
+        layout.0.ui(&mut Panels { cx, tree }, ui);
     });
 }
 
 struct Panels<'a, 'b> {
     cx: &'a mut Cx<'b>,
+    tree: egui::Id,
 }
 
 impl Behavior<PanelKind> for Panels<'_, '_> {
-    fn pane_ui(&mut self, ui: &mut Ui, _: TileId, panel: &mut PanelKind) -> UiResponse {
+    fn pane_ui(&mut self, ui: &mut Ui, tile: TileId, panel: &mut PanelKind) -> UiResponse {
         let tokens = theme::tokens(ui);
         let (fill, margin) = if *panel == PanelKind::Canvas { (tokens.canvas, 0) } else { (tokens.panel, 12) };
         Frame::new().fill(fill).inner_margin(Margin::same(margin)).show(ui, |ui| {
             ui.set_min_size(ui.available_size());
             panels::show(*panel, ui, self.cx);
         });
-        if self.cx.view.focus == Some(*panel) {
-            self.cx.view.focus = None;
+        // A panel with nothing to type into or to press: the keyboard goes to its tab.
+        if self.cx.view.take_focus(*panel) {
+            ui.memory_mut(|memory| memory.request_focus(tile.egui_id(self.tree)));
         }
         UiResponse::None
     }
@@ -114,6 +117,15 @@ impl Behavior<PanelKind> for Panels<'_, '_> {
         };
         let title = panel.title();
         if count > 0 { format!("{title} ({count})").into() } else { title.into() }
+    }
+
+    fn on_tab_button(&mut self, _: &mut Tiles<PanelKind>, _: TileId, tab: Response) -> Response {
+        if tab.has_focus() {
+            let ring = tab.rect.shrink2(egui::vec2(2.0, 4.0));
+            let painter = tab.ctx.layer_painter(tab.layer_id).with_clip_rect(tab.interact_rect);
+            painter.rect_stroke(ring, 6.0, Stroke::new(1.5, ACCENT), egui::StrokeKind::Inside);
+        }
+        tab
     }
 
     fn tab_bar_height(&self, _: &egui::Style) -> f32 {
@@ -150,7 +162,10 @@ impl Behavior<PanelKind> for Panels<'_, '_> {
 }
 
 const MENUS: [(&str, &[Action]); 6] = [
-    ("File", &[Action::Open, Action::OpenSample, Action::SaveCanvas, Action::Quit]),
+    (
+        "File",
+        &[Action::Open, Action::OpenSample, Action::SaveCanvas, Action::SaveResult, Action::SaveMask, Action::Quit],
+    ),
     (
         "Edit",
         &[
@@ -185,6 +200,8 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::ActualSize,
             Action::ZoomIn,
             Action::ZoomOut,
+            Action::FocusCanvas,
+            Action::FocusPreview,
             Action::FocusPrompt,
             Action::FocusLens,
             Action::FocusLibrary,
@@ -315,7 +332,7 @@ fn status(ui: &mut Ui, cx: &mut Cx<'_>) {
             }
         }
         if let (Some(at), Some(canvas), Some(map)) =
-            (cx.view.hovered, &cx.workbench.document().canvas, cx.workbench.lens().map())
+            (cx.view.hovered, &cx.workbench.document().canvas, panels::current_map(cx.workbench))
             && let Some(value) = map.value_at(at, canvas.extent())
         {
             ui.label(faint(format!("({:.0}, {:.0})   similarity {value:.3}", at.x.floor(), at.y.floor())));
