@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use egui::Context;
 
 use super::dialogs::{Dialogs, Purpose};
+use super::dock::Layout;
 use super::frame_log::{FrameLog, FrameStart};
 use super::icons::Icons;
 use super::outbox::Outbox;
-use super::shell::{self, Layout};
+use super::shell;
 use super::textures::Textures;
 use super::view::View;
 use super::{about, palette, shortcuts, theme};

@@ -5,6 +5,7 @@
 mod about;
 mod app;
 mod dialogs;
+mod dock;
 mod frame_log;
 mod icons;
 mod outbox;
