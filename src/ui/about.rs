@@ -13,7 +13,7 @@ pub(super) fn show(ctx: &Context, cx: &mut Cx<'_>) {
     if !cx.view.about_open {
         return;
     }
-    let modal = egui::Modal::new(egui::Id::unique("about")).show(ctx, |ui| {
+    let modal = theme::modal(ctx, "about").show(ctx, |ui| {
         ui.set_width(480.0_f32.min(ui.ctx().content_rect().width() - 48.0));
         ui.heading(concat!("Maquette ", env!("CARGO_PKG_VERSION")));
         ui.label(

@@ -134,7 +134,7 @@ impl Dialogs {
     /// Shows the dialog if it is open.
     pub(super) fn show(&self, ctx: &Context, cx: &mut Cx<'_>) {
         let Some(mut prompt) = cx.view.path_prompt.take() else { return };
-        let modal = egui::Modal::new(egui::Id::unique("path prompt")).show(ctx, |ui| {
+        let modal = theme::modal(ctx, "path prompt").show(ctx, |ui| {
             ui.set_width(480.0_f32.min(ui.ctx().content_rect().width() - 48.0));
             match &prompt.stage {
                 Stage::Typing => self.typing(ui, &mut prompt, cx),

@@ -214,8 +214,10 @@ fn status(ui: &mut Ui, cx: &mut Cx<'_>) {
                 cx.outbox.send(Command::SetBrushRadius(radius));
             }
         }
+        // Taken, so that it is gone if the canvas is not shown any more.
+        cx.view.hovered_in_status = cx.view.hovered.take();
         if let (Some(at), Some(canvas), Some(map)) =
-            (cx.view.hovered, &cx.workbench.document().canvas, panels::current_map(cx.workbench))
+            (cx.view.hovered_in_status, &cx.workbench.document().canvas, panels::current_map(cx.workbench))
             && let Some(value) = map.value_at(at, canvas.extent())
         {
             ui.label(faint(format!("({:.0}, {:.0})   similarity {value:.3}", at.x.floor(), at.y.floor())));

@@ -83,8 +83,9 @@ pub(super) struct View {
     pub(super) path_prompt: Option<super::dialogs::PathPrompt>,
     pub(super) focus: Option<PanelKind>,
     pub(super) library_search: String,
-    /// The picture under the pointer, for the status line.
+    /// The place of the picture under the pointer, and the one that the status line shows.
     pub(super) hovered: Option<ImagePoint>,
+    pub(super) hovered_in_status: Option<ImagePoint>,
     pub(super) modifiers: ActiveModifiers,
     /// Where the last file was opened or saved.
     folder: Option<PathBuf>,

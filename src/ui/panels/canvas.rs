@@ -110,6 +110,10 @@ fn zoom_and_pan(ui: &Ui, response: &egui::Response, panel: Rect, cx: &mut Cx<'_>
         camera.fits = false;
     }
     cx.view.hovered = pointer.map(|at| cx.view.camera.image_from_screen(at, panel));
+    // The status line is laid out before the canvas: it shows the new place in the next frame.
+    if cx.view.hovered != cx.view.hovered_in_status {
+        ui.ctx().request_repaint();
+    }
 }
 
 /// Walks through the frame's pointer events in order, so that fast strokes have no gaps.
