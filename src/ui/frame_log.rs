@@ -70,7 +70,9 @@ impl<Q: PartialEq> Asked<Q> {
     fn ask(&mut self, question: Q, start: FrameStart) -> bool {
         let is_new = self.question.as_ref() != Some(&question);
         if is_new {
-            *self = Self { question: Some(question), since: Some(start.clock) };
+            // What is asked at the start of the program nobody has typed, and it waits for the models to load.
+            let since = self.question.is_some().then_some(start.clock);
+            *self = Self { question: Some(question), since };
         }
         is_new
     }

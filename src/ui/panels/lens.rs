@@ -86,7 +86,8 @@ fn score(ui: &mut Ui, map: &LensMap, low: f32, high: f32) {
         if let Some(bare) = map.phrase.score_without_marks {
             ui.label(RichText::new(format!("{bare:.3} without marks")).monospace().color(tokens.faint));
         }
-        ui.label(RichText::new(format!("patches {low:.3} to {high:.3}")).monospace().color(tokens.faint));
+        let patches = RichText::new(format!("patches {low:.3} to {high:.3}")).monospace().color(tokens.faint);
+        ui.add(egui::Label::new(patches).extend());
     });
 }
 
