@@ -486,6 +486,22 @@ fn the_canvas_pans_by_arrow_keys_and_a_tab_is_pressed_by_enter() {
 }
 
 #[test]
+fn a_divider_is_moved_by_arrow_keys() {
+    let mut harness = window();
+    let before = canvas_rect(&harness);
+    harness.query_all_by_role_and_label(Role::Splitter, "Divider between panels").for_each(|node| {
+        // The one beside the canvas, not those above and below other panels.
+        if node.rect().height() > node.rect().width() {
+            node.focus();
+        }
+    });
+    harness.run_steps(2);
+    press(&mut harness, Modifiers::NONE, Key::ArrowLeft);
+    let after = canvas_rect(&harness);
+    assert!(after.width() < before.width() && after.height() == before.height());
+}
+
+#[test]
 fn numbers_of_another_picture_are_not_shown() {
     let (_folder, path) = photograph(40, 30);
     let holds = Arc::new(AtomicBool::new(false));

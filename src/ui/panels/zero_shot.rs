@@ -15,18 +15,29 @@ use crate::ui::shell::Cx;
 use crate::ui::theme::{self, ACCENT};
 use crate::workbench::{Command, PanelKind};
 
+/// Below this width the two lists stand one above the other.
+const NARROW: f32 = 300.0;
 /// The heat table's cells, and the width of the names of its rows, in points.
 const CELL: egui::Vec2 = vec2(64.0, 22.0);
 const ROW_NAME: f32 = 176.0;
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let library = cx.workbench.library();
-    ui.columns(2, |columns| {
-        let fill = "Fill classes from a list";
-        list(&mut columns[0], cx, TextField::Classes, ["Classes, one a line", fill], &library.classes);
-        let fill = "Fill templates from a list";
-        list(&mut columns[1], cx, TextField::Templates, ["Templates with {}, one a line", fill], &library.zero_shot);
-    });
+    let lists = [
+        (TextField::Classes, ["Classes, one a line", "Fill classes from a list"], &library.classes),
+        (TextField::Templates, ["Templates with {}, one a line", "Fill templates from a list"], &library.zero_shot),
+    ];
+    if ui.available_width() < NARROW {
+        for (field, names, presets) in lists {
+            list(ui, cx, field, names, presets);
+        }
+    } else {
+        ui.columns(2, |columns| {
+            for (column, (field, names, presets)) in columns.iter_mut().zip(lists) {
+                list(column, cx, field, names, presets);
+            }
+        });
+    }
     ui.horizontal(|ui| {
         let label = caption(ui, "Ensemble");
         let chosen = cx.workbench.document().combine;
@@ -64,6 +75,7 @@ fn list(ui: &mut Ui, cx: &mut Cx<'_>, field: TextField, [name, fill]: [&str; 2],
     let label = caption(ui, name);
     let combo = egui::ComboBox::from_id_salt((name, "presets"))
         .selected_text("Fill from a list")
+        .wrap_mode(egui::TextWrapMode::Truncate)
         .width(ui.available_width())
         .show_ui(ui, |ui| {
             for preset in presets {
