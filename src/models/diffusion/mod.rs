@@ -3,10 +3,12 @@
 mod attention;
 mod blocks;
 mod config;
+mod encoder;
 mod unet;
 mod vae;
 
 pub use config::{PerBlock, UnetConfig, VaeConfig};
+pub use encoder::{Encoder, EncoderConfig};
 pub use unet::Unet;
 pub use vae::Vae;
 
