@@ -51,6 +51,33 @@ impl TaskHost for Nobody {
     fn serve_urgent(&self) {}
 }
 
+/// A piece of a longer task: it stops when the task stops and lets the same work in, but keeps its progress to itself.
+pub struct Part<'a>(&'a TaskCx<'a>);
+
+impl<'a> Part<'a> {
+    /// A piece of the task that `cx` was handed to.
+    pub fn of(cx: &'a TaskCx<'a>) -> Self {
+        Self(cx)
+    }
+
+    /// What the piece is handed.
+    pub fn cx(&self) -> TaskCx<'_> {
+        TaskCx::new(self.0.cancel.clone(), self)
+    }
+}
+
+impl TaskHost for Part<'_> {
+    fn progress(&self, _: Progress) {}
+
+    fn wants_progress(&self) -> bool {
+        false
+    }
+
+    fn serve_urgent(&self) {
+        self.0.host.serve_urgent();
+    }
+}
+
 /// Handed to every long computation.
 pub struct TaskCx<'a> {
     cancel: CancelFlag,

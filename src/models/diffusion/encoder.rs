@@ -36,8 +36,7 @@ pub(super) struct Middle {
 impl Middle {
     pub(super) fn load(channels: usize, has_attention: bool, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
         let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
-        let attention =
-            has_attention.then(|| SelfAttention::load(channels, norms.groups, &vb.pp("attentions.0")));
+        let attention = has_attention.then(|| SelfAttention::load(channels, norms.groups, &vb.pp("attentions.0")));
         Ok(Self { first: resnet(0)?, attention: attention.transpose()?, second: resnet(1)? })
     }
 
