@@ -114,3 +114,42 @@ impl<'a> TaskCx<'a> {
         self.host.wants_progress()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting {
+        told: Cell<u32>,
+        served: Cell<u32>,
+    }
+
+    impl TaskHost for Counting {
+        fn progress(&self, _: Progress) {
+            self.told.set(self.told.get() + 1);
+        }
+
+        fn wants_progress(&self) -> bool {
+            true
+        }
+
+        fn serve_urgent(&self) {
+            self.served.set(self.served.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_part_stops_and_yields_with_its_task_and_is_silent() {
+        let (cancel, host) = (CancelFlag::default(), Counting::default());
+        let task = TaskCx::new(cancel.clone(), &host);
+        let part = Part::of(&task);
+        part.cx().progress(Progress::default());
+        assert_eq!(part.cx().checkpoint(), Ok(()));
+        assert_eq!((host.told.get(), host.served.get(), part.cx().wants_progress()), (0, 1, false));
+        cancel.cancel();
+        assert_eq!(part.cx().checkpoint(), Err(Cancelled));
+    }
+}

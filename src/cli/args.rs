@@ -206,7 +206,7 @@ pub(super) struct Check {
     /// Catalogue id; only "builtin" can be measured
     pub(super) model: String,
     /// Scenes for each figure; a quarter as many pictures are generated for each
-    #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) scenes: u32,
     /// Start of the random numbers that scenes and prompts are drawn with
     #[arg(long, default_value_t = 1)]

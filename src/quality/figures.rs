@@ -28,7 +28,8 @@ pub struct Subjects<'a> {
     pub cpu_seconds: fn() -> f64,
 }
 
-/// Measures everything. Scenes have no effect unless a figure is about effects; each figure has its own scenes.
+/// Measures everything. Scenes have no effect unless a figure is about effects (or about the autoencoder, which must keep them
+/// too); each figure has its own scenes.
 ///
 /// # Errors
 /// If the task is cancelled, a built-in file is damaged, or the tensor library fails.
