@@ -9,6 +9,7 @@ pub mod error;
 pub mod files;
 pub mod hook;
 pub mod kernels;
+pub mod philox;
 pub mod preprocess;
 pub mod rng;
 pub mod schedulers;
