@@ -17,7 +17,7 @@ use maquette::job::sampling::{Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
 use maquette::models::ModelError;
 use maquette::models::clip::TextTower;
-use maquette::models::diffusion::{Unet, Vae};
+use maquette::models::diffusion::{Conditions, Unet, Vae};
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
 use maquette::models::hook::{AttentionHook, Site};
@@ -131,7 +131,8 @@ fn denoising_nets_equal_diffusers() {
         let (x, prompt) = (&expected[&format!("{kind}.unet.x")], &expected[&format!("{kind}.unet.prompt")]);
         for (i, timestep) in [0.0, 500.5, 999.0].into_iter().enumerate() {
             let name = format!("{kind}.unet.{i}");
-            let got = unet.forward(x, timestep, prompt, None, &TaskCx::detached()).unwrap();
+            let got =
+                unet.forward(x, timestep, &Conditions::plain(prompt.clone()), None, None, &TaskCx::detached()).unwrap();
             check_tensor(&name, &got, &expected[&name], 2e-5);
         }
     }
@@ -143,7 +144,7 @@ fn attention_can_be_watched() {
     let unet = Unet::load(&files("sd1/unet"), DType::F32, &Device::Cpu).unwrap();
     let mut watcher = Watcher { shapes: Vec::new() };
     let (x, prompt) = (&expected["sd1.unet.x"], &expected["sd1.unet.prompt"]);
-    unet.forward(x, 10.0, prompt, Some(&mut watcher), &TaskCx::detached()).unwrap();
+    unet.forward(x, 10.0, &Conditions::plain(prompt.clone()), None, Some(&mut watcher), &TaskCx::detached()).unwrap();
     let seen: Vec<_> = watcher.shapes.iter().map(|(site, shape)| (site.layer, shape[2], shape[3])).collect();
     assert_eq!(seen, [(1, 64, 16), (3, 16, 16), (5, 64, 16), (7, 64, 16)]);
 }

@@ -15,7 +15,7 @@ use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
 use crate::job::sampling::{Sampling, Schedule};
 use crate::job::spec::{GenerateSpec, InitSpec};
-use crate::models::diffusion::{Unet, Vae};
+use crate::models::diffusion::{Conditions, Unet, Vae};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::preprocess::resize;
@@ -165,7 +165,7 @@ impl Diffusion {
         let (prompt, _) = self.conditioner.encode("", cx)?;
         let prompts = Tensor::cat(&[&prompt, &prompt], 0)?;
         let latents = Tensor::cat(&[&self.blank_latents()?, &self.blank_latents()?], 0)?;
-        self.unet.forward(&latents, 500.0, &prompts, None, cx)
+        self.unet.forward(&latents, 500.0, &Conditions::plain(prompts), None, None, cx)
     }
 
     /// One picture of the default size from latents: for timing.

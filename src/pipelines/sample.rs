@@ -6,7 +6,7 @@ use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::sampling::Sampling;
 use crate::models::Result;
-use crate::models::diffusion::Unet;
+use crate::models::diffusion::{Conditions, Unet};
 use crate::models::rng::Generator;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
@@ -99,11 +99,11 @@ impl Run<'_> {
     fn guided(&self, input: &Tensor, timestep: f64, cx: &TaskCx<'_>) -> Result<Tensor> {
         let scale = f64::from(self.sampling.guidance);
         if scale <= 1.0 {
-            return self.unet.forward(input, timestep, self.prompt, None, cx);
+            return self.unet.forward(input, timestep, &Conditions::plain(self.prompt.clone()), None, None, cx);
         }
         let both = Tensor::cat(&[input, input], 0)?;
         let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
-        let output = self.unet.forward(&both, timestep, &prompts, None, cx)?;
+        let output = self.unet.forward(&both, timestep, &Conditions::plain(prompts), None, None, cx)?;
         let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
         let guided = (&without + ((&with - &without)? * scale)?)?;
         rescaled(guided, &with, f64::from(self.sampling.guidance_rescale))

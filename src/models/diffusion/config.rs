@@ -2,6 +2,10 @@
 
 use serde::Deserialize;
 
+use super::unsupported;
+use crate::models::error::Result;
+use crate::models::files::ModelFiles;
+
 /// A number for all blocks, or one for each.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -60,6 +64,14 @@ pub struct UnetConfig {
     pub freq_shift: f64,
     /// Side of the latents that it was trained on.
     pub sample_size: Option<usize>,
+    /// Further conditioning: `text_time` (SDXL) or none.
+    pub addition_embed_type: Option<String>,
+    /// Width of each size's embedding (SDXL).
+    pub addition_time_embed_dim: Option<usize>,
+    /// Width of pooled text and sizes together (SDXL).
+    pub projection_class_embeddings_input_dim: Option<usize>,
+    /// Width of the guidance scale's embedding (LCM).
+    pub time_cond_proj_dim: Option<usize>,
 }
 
 impl Default for UnetConfig {
@@ -85,6 +97,10 @@ impl Default for UnetConfig {
             flip_sin_to_cos: true,
             freq_shift: 0.0,
             sample_size: None,
+            addition_embed_type: None,
+            addition_time_embed_dim: None,
+            projection_class_embeddings_input_dim: None,
+            time_cond_proj_dim: None,
         }
     }
 }
@@ -93,6 +109,24 @@ impl UnetConfig {
     /// Attention heads of block `index`, as diffusers reads the two fields.
     pub fn heads(&self, index: usize) -> usize {
         self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).at(index)
+    }
+
+    /// Whether the way down makes sense.
+    ///
+    /// # Errors
+    /// If it does not, with what is wrong.
+    pub(super) fn check(&self, files: &ModelFiles) -> Result<()> {
+        let known = ["CrossAttnDownBlock2D", "DownBlock2D"];
+        if let Some(kind) = self.down_block_types.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(unsupported(files, "block type", kind));
+        }
+        if self.block_out_channels.is_empty() || self.down_block_types.len() != self.block_out_channels.len() {
+            return Err(unsupported(files, "block_out_channels", "lists of different lengths"));
+        }
+        if self.norm_num_groups == 0 {
+            return Err(unsupported(files, "norm_num_groups", "0"));
+        }
+        Ok(())
     }
 }
 

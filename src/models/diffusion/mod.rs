@@ -3,10 +3,17 @@
 mod attention;
 mod blocks;
 mod config;
+mod controlnet;
+mod time;
+mod tiny;
+mod trunk;
 mod unet;
 mod vae;
 
 pub use config::{PerBlock, UnetConfig, VaeConfig};
+pub use controlnet::{ControlNet, Residuals};
+pub use time::{AddedText, Conditions, TimeIds};
+pub use tiny::TinyVae;
 pub use unet::Unet;
 pub use vae::Vae;
 

@@ -56,6 +56,16 @@ impl Conv3x3 {
         Ok(Self { weight, bias: vb.get(outputs, "bias")?.contiguous()?, geometry })
     }
 
+    /// As [`Self::load`], for a convolution without bias.
+    ///
+    /// # Errors
+    /// If the weight is missing or of another shape.
+    pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get((outputs, inputs, SIDE, SIDE), "weight")?.contiguous()?;
+        let bias = Tensor::zeros(outputs, weight.dtype(), weight.device())?;
+        Ok(Self { weight, bias, geometry })
+    }
+
     /// (batch, inputs, h, w) -> (batch, outputs, h', w').
     ///
     /// # Errors

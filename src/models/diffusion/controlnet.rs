@@ -1,0 +1,180 @@
+//! A net that steers a denoising net by a picture: edges, depth, poses (diffusers `ControlNetModel`; Zhang et al. 2023).
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Conv2d, Module, VarBuilder};
+use serde::Deserialize;
+
+use super::blocks::conv1x1;
+use super::config::UnetConfig;
+use super::time::Conditions;
+use super::trunk::{Halfway, Trunk};
+use super::unet::UNSUPPORTED;
+use super::{WEIGHTS, explain, refuse, unsupported};
+use crate::base::task::TaskCx;
+use crate::models::error::{ModelError, Result};
+use crate::models::files::ModelFiles;
+use crate::models::hook::Hooks;
+use crate::models::kernels::{Conv3x3, Geometry};
+
+/// What a ControlNet's `config.json` says beyond a denoising net's.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct HintConfig {
+    conditioning_channels: usize,
+    conditioning_embedding_out_channels: Vec<usize>,
+    controlnet_conditioning_channel_order: String,
+    global_pool_conditions: bool,
+}
+
+impl Default for HintConfig {
+    fn default() -> Self {
+        Self {
+            conditioning_channels: 3,
+            conditioning_embedding_out_channels: vec![16, 32, 96, 256],
+            controlnet_conditioning_channel_order: "rgb".to_owned(),
+            global_pool_conditions: false,
+        }
+    }
+}
+
+/// What is added to a denoising net's first half.
+#[derive(Debug, Clone)]
+pub struct Residuals {
+    middle: Tensor,
+    kept: Vec<Tensor>,
+}
+
+impl Residuals {
+    /// Those of several ControlNets together.
+    ///
+    /// # Errors
+    /// If they are of nets of different shapes.
+    pub fn sum(all: &[Self]) -> Result<Option<Self>> {
+        let Some((first, rest)) = all.split_first() else { return Ok(None) };
+        let mut total = first.clone();
+        for other in rest {
+            (total.middle, total.kept) = other.added_to(&total.middle, &total.kept)?;
+        }
+        Ok(Some(total))
+    }
+
+    /// The middle and what was kept, with the residuals.
+    pub(super) fn added_to(&self, middle: &Tensor, kept: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+        if kept.len() != self.kept.len() {
+            return Err(ModelError::BadInput(
+                "the ControlNet does not fit the denoising net; use one of its family".to_owned(),
+            ));
+        }
+        let kept: candle_core::Result<Vec<Tensor>> =
+            kept.iter().zip(&self.kept).map(|(a, b)| a.broadcast_add(b)).collect();
+        Ok((middle.broadcast_add(&self.middle)?, kept?))
+    }
+}
+
+/// The picture's own small net (diffusers `ControlNetConditioningEmbedding`).
+struct Hint {
+    conv_in: Conv3x3,
+    blocks: Vec<Conv3x3>,
+    conv_out: Conv3x3,
+}
+
+impl Hint {
+    fn load(config: &HintConfig, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        let channels = &config.conditioning_embedding_out_channels;
+        let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
+        let halving = Geometry { stride: 2, ..Geometry::SAME };
+        let mut blocks = Vec::new();
+        for (index, pair) in channels.windows(2).enumerate() {
+            let block = |i: usize| vb.pp("blocks").pp(2 * index + i);
+            blocks.push(Conv3x3::load(pair[0], pair[0], Geometry::SAME, &block(0))?);
+            blocks.push(Conv3x3::load(pair[0], pair[1], halving, &block(1))?);
+        }
+        Ok(Self {
+            conv_in: Conv3x3::load(config.conditioning_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
+            blocks,
+            conv_out: Conv3x3::load(last, outputs, Geometry::SAME, &vb.pp("conv_out"))?,
+        })
+    }
+
+    fn forward(&self, picture: &Tensor) -> Result<Tensor> {
+        let mut xs = self.conv_in.forward(picture)?.silu()?;
+        for block in &self.blocks {
+            xs = block.forward(&xs)?.silu()?;
+        }
+        self.conv_out.forward(&xs)
+    }
+}
+
+/// A ControlNet.
+pub struct ControlNet {
+    trunk: Trunk,
+    hint: Hint,
+    kept: Vec<Conv2d>,
+    middle: Conv2d,
+}
+
+impl ControlNet {
+    /// Reads a ControlNet's folder.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or asks for something that this net does not have.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        let config: UnetConfig = files.read_json("config.json")?;
+        let hint: HintConfig = files.read_json("config.json")?;
+        refuse(files, &UNSUPPORTED)?;
+        config.check(files)?;
+        if hint.controlnet_conditioning_channel_order != "rgb" {
+            return Err(unsupported(
+                files,
+                "controlnet_conditioning_channel_order",
+                &hint.controlnet_conditioning_channel_order,
+            ));
+        }
+        if hint.global_pool_conditions {
+            return Err(unsupported(files, "global_pool_conditions", "true"));
+        }
+        let vb = files.tensors(WEIGHTS, dtype, device)?;
+        Self::build(&config, &hint, &vb).map_err(|error| explain(files, error))
+    }
+
+    fn build(config: &UnetConfig, hint: &HintConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        let first = config.block_out_channels.first().copied().unwrap_or(0);
+        let last = config.block_out_channels.last().copied().unwrap_or(0);
+        let mut widths = vec![first];
+        for (level, width) in config.block_out_channels.iter().enumerate() {
+            let halves = usize::from(level + 1 < config.block_out_channels.len());
+            widths.extend(std::iter::repeat_n(*width, config.layers_per_block.at(level) + halves));
+        }
+        let blocks = vb.pp("controlnet_down_blocks");
+        let kept: Result<_> =
+            widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, blocks.pp(i))).collect();
+        Ok(Self {
+            trunk: Trunk::load(config, vb)?,
+            hint: Hint::load(hint, first, &vb.pp("controlnet_cond_embedding"))?,
+            kept: kept?,
+            middle: conv1x1(last, last, vb.pp("controlnet_mid_block"))?,
+        })
+    }
+
+    /// The residuals for latents (batch, 4, h, w) at `timestep`, steered by `picture` (1 or batch, 3, 8 h, 8 w) in 0..=1, times
+    /// `scale`.
+    ///
+    /// # Errors
+    /// If shapes do not fit, or the task is cancelled.
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditions: &Conditions,
+        picture: &Tensor,
+        scale: f64,
+        cx: &TaskCx<'_>,
+    ) -> Result<Residuals> {
+        let hint = self.hint.forward(picture)?;
+        let Halfway { middle, kept, .. } =
+            self.trunk.forward(latents, timestep, conditions, Some(&hint), &mut Hooks::none(), cx)?;
+        let kept: candle_core::Result<Vec<Tensor>> =
+            kept.iter().zip(&self.kept).map(|(xs, conv)| conv.forward(xs)? * scale).collect();
+        Ok(Residuals { middle: (self.middle.forward(&middle)? * scale)?, kept: kept? })
+    }
+}
