@@ -34,11 +34,18 @@ fn net(x: &[f64], t: f64) -> Vec<f64> {
     x.iter().enumerate().map(|(i, x)| 0.35 * x + 0.4 * (0.7 * i as f64 + t / 150.0).cos() + 0.2 * t / 1000.0).collect()
 }
 
-fn finish(mut walk: Walk) -> (Vec<f64>, Vec<f64>) {
+/// Timesteps and last sample; from pure noise, or from a picture.
+fn finish(mut walk: Walk, strength: Option<f64>) -> (Vec<f64>, Vec<f64>) {
     let mut rng = TorchRng::new(7);
     let mut draw = || rng.randn_tensor((1, 2, 3, 3), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
-    let mut sample = (draw() * walk.init_scale()).unwrap();
-    for index in 0..walk.timesteps().len() {
+    let picture: Vec<f64> = (0..18).map(|i| f64::from(i).cos()).collect();
+    let picture = Tensor::from_vec(picture, (1, 2, 3, 3), &Device::Cpu).unwrap();
+    let first = strength.map_or(0, |strength| walk.start_for(strength));
+    let mut sample = match strength {
+        None => (draw() * walk.init_scale()).unwrap(),
+        Some(_) => walk.noised_before(&picture, &draw(), first).unwrap(),
+    };
+    for index in first..walk.timesteps().len() {
         let seen = numbers(&walk.net_input(&sample, index).unwrap());
         let answer = Tensor::from_vec(net(&seen, walk.timesteps()[index]), (1, 2, 3, 3), &Device::Cpu).unwrap();
         let noise = walk.wants_noise(index).then(&mut draw);
@@ -78,7 +85,7 @@ fn whole_walks_equal_diffusers() {
             wrong.push(format!("{case}: {} calls, not {}", walk.timesteps().len(), visited.len()));
             continue;
         }
-        let (told, got) = finish(walk);
+        let (told, got) = finish(walk, case["strength"].as_f64());
         let (off_by, late_by) = (relative_error(&got, want), relative_error(&told, visited));
         let seen = worst.entry(case["sampler"].to_string()).or_default();
         *seen = (seen.0.max(off_by), seen.1 + 1);
@@ -90,6 +97,36 @@ fn whole_walks_equal_diffusers() {
         println!("{sampler}: {count} walks, off by {off_by:.1e} at most");
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_schedule_gives_anything_but_numbers() {
+    for sampler in Sampler::ALL {
+        for schedule in Schedule::ALL {
+            for prediction in ["epsilon", "v_prediction", "sample"] {
+                for (more, value) in [
+                    ("rescale_betas_zero_snr", serde_json::json!(true)),
+                    ("final_sigmas_type", "sigma_min".into()),
+                    ("lambda_min_clipped", (-1.0).into()),
+                    ("lower_order_final", false.into()),
+                    ("solver_order", 3.into()),
+                    ("num_train_timesteps", 5.into()),
+                ] {
+                    let mut config = serde_json::json!({"prediction_type": prediction});
+                    config[more] = value;
+                    let config = SchedulerConfig::parse(&config.to_string()).unwrap();
+                    for steps in [1, 2, 5, 40] {
+                        for strength in [None, Some(0.5)] {
+                            let walk = Walk::new(Method { sampler, schedule, eta: None }, &config, steps);
+                            let (_, last) = finish(walk, strength);
+                            let what = format!("{sampler:?} {schedule:?} {prediction} {more} {steps} {strength:?}");
+                            assert!(last.iter().all(|v| v.is_finite()), "{what}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Sampler and its parameters of a picture of make_samplers.py.

@@ -53,6 +53,7 @@ BASE = {
     "clip_sample": False, "steps_offset": 1, "skip_prk_steps": True, "prediction_type": "epsilon",
 }
 SHAPE = (1, 2, 3, 3)
+PICTURE = torch.cos(torch.arange(18, dtype=torch.float64)).reshape(SHAPE)
 PLACES = torch.arange(18, dtype=torch.float64).reshape(SHAPE)
 SEED = 7
 
@@ -116,16 +117,23 @@ def prepare(name, config, schedule, steps):
     return scheduler, wants_noise
 
 
-def walk(name, config, schedule, steps, eta=None):
+def walk(name, config, schedule, steps, eta=None, strength=None):
     scheduler, wants_noise = prepare(name, config, schedule, steps)
     noise = Noise(SEED)
     for module in (dpm_module, ancestral_module, lcm_module, tcd_module, ddim_module):
         module.randn_tensor = noise
     if name == "dpm++sde":
         scheduler.noise_sampler = noise
-    sample = noise() * scheduler.init_noise_sigma
-    scheduler.set_begin_index(0) if hasattr(scheduler, "set_begin_index") else None
-    for i, t in enumerate(scheduler.timesteps):
+    # From pure noise, or from a picture as diffusers' image-to-image pipeline starts.
+    begin = 0 if strength is None else (steps - min(int(steps * strength), steps)) * scheduler.order
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    timesteps = scheduler.timesteps[begin:]
+    if strength is None:
+        sample = noise() * scheduler.init_noise_sigma
+    else:
+        sample = scheduler.add_noise(PICTURE, noise(), timesteps[:1])
+    for t in timesteps:
         x = scheduler.scale_model_input(sample, t)
         answer = net(x, t.double())
         if wants_noise:
@@ -194,6 +202,9 @@ def cases():
     for eta in (0.0, 0.5, 1.0):
         yield "ddim", {}, "default", 10, eta
         yield "tcd", {}, "default", 4, eta
+    for name in CLASSES:
+        for steps, strength in ((10, 0.75), (30, 0.4), (10, 0.95), (10, 1.0)):
+            yield name, {}, "default", steps, None, strength
     for steps in (1, 2, 4, 50):
         yield "lcm", {}, "default", steps, None
         yield "tcd", {}, "default", steps, None
@@ -202,15 +213,17 @@ def cases():
 
 def walks(tensors):
     lines, finals, timesteps = [], [], []
-    for name, changes, schedule, steps, eta in cases():
+    for name, changes, schedule, steps, eta, *strength in cases():
         config = BASE | changes
-        visited, final = walk(name, config, schedule, steps, eta)
+        visited, final = walk(name, config, schedule, steps, eta, *strength)
         if not final.isfinite().all():
             print("no numbers:", name, changes, schedule, steps)
             continue
         lines.append({"sampler": name, "config": changes, "schedule": schedule, "steps": steps, "calls": len(visited)})
         if eta is not None:
             lines[-1]["eta"] = eta
+        if strength:
+            lines[-1]["strength"] = strength[0]
         finals.append(final.flatten())
         timesteps.append(visited)
     tensors |= {"finals": torch.stack(finals), "timesteps": torch.cat(timesteps).float()}
