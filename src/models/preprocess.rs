@@ -1,23 +1,15 @@
 //! From pictures to what a vision tower reads: Pillow's resizing, cropping, scaling, as `preprocessor_config.json` says.
 
-use std::ops::Range;
-
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
+use super::resample::{Kernel, resample_part};
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 
-/// Pillow's fixed-point precision for 8-bit pictures (`Resample.c`: 32 - 8 - 2).
-const PRECISION_BITS: u32 = 22;
-/// Fewer rows are not worth another thread.
-const ROWS_AT_ONCE: usize = 16;
-
-/// `picture` at `extent` by antialiased bicubic interpolation, to the byte as Pillow's `Image.resize(BICUBIC)`
-/// (Pillow `src/libImaging/Resample.c`: a = -0.5, support scaled with the reduction, horizontal pass first).
+/// `picture` at `extent` by antialiased bicubic interpolation, to the byte as Pillow's `Image.resize(BICUBIC)`.
 pub fn resize(picture: &Picture, extent: Extent) -> Picture {
     resize_part(picture, extent, extent.bounds())
 }
@@ -27,91 +19,8 @@ fn resize_part(picture: &Picture, extent: Extent, part: Bounds) -> Picture {
     if extent.area() == 0 || picture.extent().area() == 0 || (picture.extent() == extent && part == extent.bounds()) {
         return picture.clone();
     }
-    let from = picture.extent();
-    let (width, height) = (from.width as usize, from.height as usize);
-    let (new_width, new_height) = (part.extent().width as usize, part.extent().height as usize);
-    let columns = Filter::bicubic(width, extent.width as usize, part.x0 as usize..part.x1 as usize);
-    let mut wide = vec![0u8; new_width * height * 3];
-    let rows = picture.rgb().par_chunks_exact(width * 3);
-    rows.zip(wide.par_chunks_exact_mut(new_width * 3)).with_min_len(ROWS_AT_ONCE).for_each(|(row, out)| {
-        for (taps, pixel) in columns.taps().zip(out.chunks_exact_mut(3)) {
-            for (channel, value) in pixel.iter_mut().enumerate() {
-                *value = taps.sum(|at| row[at * 3 + channel]);
-            }
-        }
-    });
-    let rows = Filter::bicubic(height, extent.height as usize, part.y0 as usize..part.y1 as usize);
-    let stride = new_width * 3;
-    let mut rgb = vec![0u8; stride * new_height];
-    let taps: Vec<Taps<'_>> = rows.taps().collect();
-    taps.par_iter().zip(rgb.par_chunks_exact_mut(stride)).with_min_len(ROWS_AT_ONCE).for_each(|(taps, out)| {
-        for (column, value) in out.iter_mut().enumerate() {
-            *value = taps.sum(|at| wide[at * stride + column]);
-        }
-    });
+    let rgb = resample_part(picture.rgb(), 3, picture.extent(), extent, part, Kernel::Bicubic);
     Picture::from_rgb(part.extent(), rgb).unwrap_or_else(|_| picture.clone())
-}
-
-struct Filter {
-    /// First input and number of inputs of each output.
-    windows: Vec<(usize, usize)>,
-    /// Fixed-point weights, `stride` for each output.
-    weights: Vec<i32>,
-    stride: usize,
-}
-
-struct Taps<'a> {
-    first: usize,
-    weights: &'a [i32],
-}
-
-impl Taps<'_> {
-    fn sum(&self, pixel: impl Fn(usize) -> u8) -> u8 {
-        let half = 1i32 << (PRECISION_BITS - 1);
-        let sum = self.weights.iter().enumerate().fold(half, |sum, (i, w)| sum + i32::from(pixel(self.first + i)) * w);
-        (sum >> PRECISION_BITS).clamp(0, 255) as u8
-    }
-}
-
-impl Filter {
-    /// For the outputs `wanted` of all `to`.
-    fn bicubic(from: usize, to: usize, wanted: Range<usize>) -> Self {
-        let scale = from as f64 / to as f64;
-        let filter_scale = scale.max(1.0);
-        let support = 2.0 * filter_scale;
-        let stride = support.ceil() as usize * 2 + 1;
-        let (mut windows, mut weights) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len() * stride));
-        for output in wanted {
-            let center = (output as f64 + 0.5) * scale;
-            let first = (center - support + 0.5).max(0.0) as usize;
-            let last = ((center + support + 0.5) as usize).min(from);
-            let exact: Vec<f64> = (first..last).map(|at| cubic((at as f64 - center + 0.5) / filter_scale)).collect();
-            let total: f64 = exact.iter().sum();
-            windows.push((first, exact.len()));
-            let fixed = exact.iter().map(|w| (w / total * f64::from(1u32 << PRECISION_BITS)).round() as i32);
-            weights.extend(fixed.chain(std::iter::repeat(0)).take(stride));
-        }
-        Self { windows, weights, stride }
-    }
-
-    fn taps(&self) -> impl Iterator<Item = Taps<'_>> {
-        self.windows
-            .iter()
-            .zip(self.weights.chunks_exact(self.stride))
-            .map(|((first, count), weights)| Taps { first: *first, weights: weights.get(..*count).unwrap_or(weights) })
-    }
-}
-
-fn cubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
-    } else {
-        0.0
-    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -1,0 +1,143 @@
+//! Resizing of 8-bit pictures, to the byte as Pillow's `Image.resize` (Pillow `src/libImaging/Resample.c`: support scaled with
+//! the reduction, horizontal pass first, weights in fixed point).
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::base::geom::{Bounds, Extent};
+
+/// Pillow's fixed-point precision for 8-bit pictures (`Resample.c`: 32 - 8 - 2).
+const PRECISION_BITS: u32 = 22;
+/// Fewer rows are not worth another thread.
+const ROWS_AT_ONCE: usize = 16;
+
+/// How pixels are weighted by their distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// Equal weights.
+    Box,
+    /// Cubic with a = -0.5.
+    Bicubic,
+    /// Windowed sinc over three pixels.
+    Lanczos,
+}
+
+impl Kernel {
+    /// The distance beyond which weights are zero.
+    fn support(self) -> f64 {
+        match self {
+            Self::Box => 0.5,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        match self {
+            Self::Box => f64::from(x > -0.5 && x <= 0.5),
+            Self::Bicubic => cubic(x),
+            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+            Self::Lanczos => 0.0,
+        }
+    }
+}
+
+/// `bytes`, rows of pixels of `channels` bytes, brought from one size to another. Colours with an alpha channel must be
+/// premultiplied. Both sizes must have an area.
+pub fn resample(bytes: &[u8], channels: usize, from: Extent, to: Extent, kernel: Kernel) -> Vec<u8> {
+    resample_part(bytes, channels, from, to, to.bounds(), kernel)
+}
+
+/// As [`resample`], but only the part `part` of the result; the rest is not computed.
+pub fn resample_part(bytes: &[u8], channels: usize, from: Extent, to: Extent, part: Bounds, kernel: Kernel) -> Vec<u8> {
+    let (width, height) = (from.width as usize, from.height as usize);
+    let columns = Filter::new(width, to.width as usize, part.x0 as usize..part.x1 as usize, kernel);
+    let stride = part.extent().width as usize * channels;
+    let mut wide = vec![0u8; stride * height];
+    let rows = bytes.par_chunks_exact(width * channels);
+    rows.zip(wide.par_chunks_exact_mut(stride)).with_min_len(ROWS_AT_ONCE).for_each(|(row, out)| {
+        for (taps, pixel) in columns.taps().zip(out.chunks_exact_mut(channels)) {
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                *value = taps.sum(|at| row[at * channels + channel]);
+            }
+        }
+    });
+    let rows = Filter::new(height, to.height as usize, part.y0 as usize..part.y1 as usize, kernel);
+    let mut out = vec![0u8; stride * part.extent().height as usize];
+    let taps: Vec<Taps<'_>> = rows.taps().collect();
+    taps.par_iter().zip(out.par_chunks_exact_mut(stride)).with_min_len(ROWS_AT_ONCE).for_each(|(taps, out)| {
+        for (column, value) in out.iter_mut().enumerate() {
+            *value = taps.sum(|at| wide[at * stride + column]);
+        }
+    });
+    out
+}
+
+struct Filter {
+    /// First input and number of inputs of each output.
+    windows: Vec<(usize, usize)>,
+    /// Fixed-point weights, `stride` for each output.
+    weights: Vec<i32>,
+    stride: usize,
+}
+
+struct Taps<'a> {
+    first: usize,
+    weights: &'a [i32],
+}
+
+impl Taps<'_> {
+    fn sum(&self, pixel: impl Fn(usize) -> u8) -> u8 {
+        let half = 1i32 << (PRECISION_BITS - 1);
+        let sum = self.weights.iter().enumerate().fold(half, |sum, (i, w)| sum + i32::from(pixel(self.first + i)) * w);
+        (sum >> PRECISION_BITS).clamp(0, 255) as u8
+    }
+}
+
+impl Filter {
+    /// For the outputs `wanted` of all `to`.
+    fn new(from: usize, to: usize, wanted: Range<usize>, kernel: Kernel) -> Self {
+        let scale = from as f64 / to as f64;
+        let filter_scale = scale.max(1.0);
+        let support = kernel.support() * filter_scale;
+        let stride = support.ceil() as usize * 2 + 1;
+        let (mut windows, mut weights) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len() * stride));
+        for output in wanted {
+            let center = (output as f64 + 0.5) * scale;
+            let first = (center - support + 0.5).max(0.0) as usize;
+            let last = ((center + support + 0.5) as usize).min(from);
+            let exact: Vec<f64> =
+                (first..last).map(|at| kernel.weight((at as f64 - center + 0.5) / filter_scale)).collect();
+            let total: f64 = exact.iter().sum();
+            windows.push((first, exact.len()));
+            let fixed = exact.iter().map(|w| (w / total * f64::from(1u32 << PRECISION_BITS)).round() as i32);
+            weights.extend(fixed.chain(std::iter::repeat(0)).take(stride));
+        }
+        Self { windows, weights, stride }
+    }
+
+    fn taps(&self) -> impl Iterator<Item = Taps<'_>> {
+        self.windows
+            .iter()
+            .zip(self.weights.chunks_exact(self.stride))
+            .map(|((first, count), weights)| Taps { first: *first, weights: weights.get(..*count).unwrap_or(weights) })
+    }
+}
+
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    let x = x * std::f64::consts::PI;
+    if x == 0.0 { 1.0 } else { x.sin() / x }
+}
