@@ -44,9 +44,8 @@ impl Workbench {
         if self.preview.job == Some(id)
             && let (Some(picture), Some(spec)) = (&progress.preview, &self.preview.asked)
         {
-            let took = self.since_submitted(id) + self.preview.waited;
             self.preview.live =
-                Some(LivePicture { picture: picture.clone(), is_final: false, spec: spec.clone(), took, job: id });
+                Some(LivePicture { picture: picture.clone(), is_final: false, spec: spec.clone(), job: id });
         }
     }
 
@@ -58,13 +57,11 @@ impl Workbench {
                 }
             }
             JobOutput::Heatmaps(maps) if self.lens.job == Some(id) => {
-                let took = self.since_submitted(id);
                 let picture = self.lens.asked.as_ref().map(|asked| asked.image.picture.revision());
                 self.lens.map = maps.phrases.first().zip(picture).map(|(phrase, picture)| LensMap {
                     phrase: Arc::new(phrase.clone()),
                     picture,
                     revision: Revision::fresh(),
-                    took,
                 });
             }
             JobOutput::ZeroShot(table) if self.zero_shot.job == Some(id) => {
@@ -79,9 +76,8 @@ impl Workbench {
     fn on_pictures(&mut self, id: JobId, generated: &Generated) {
         if self.preview.job == Some(id) {
             if let (Some((_, picture)), Some(spec)) = (generated.pictures.first(), &self.preview.asked) {
-                let took = self.since_submitted(id) + self.preview.waited;
                 self.preview.live =
-                    Some(LivePicture { picture: picture.clone(), is_final: true, spec: spec.clone(), took, job: id });
+                    Some(LivePicture { picture: picture.clone(), is_final: true, spec: spec.clone(), job: id });
             }
             self.preview.remarks.clone_from(&generated.remarks);
             return;
@@ -146,10 +142,6 @@ impl Workbench {
             }
         }
         self.preview.batches.retain(|(batch, _)| *batch != id);
-    }
-
-    fn since_submitted(&self, id: JobId) -> std::time::Duration {
-        self.jobs.get(id).map_or_else(Default::default, |job| self.now.saturating_sub(job.submitted))
     }
 
     pub(super) fn gesture(&mut self, gesture: Gesture) {

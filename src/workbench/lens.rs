@@ -26,8 +26,6 @@ pub struct LensMap {
     pub picture: Revision,
     /// Tells maps apart.
     pub revision: Revision,
-    /// From the change that asked for it.
-    pub took: std::time::Duration,
 }
 
 impl LensMap {

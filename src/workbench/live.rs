@@ -129,7 +129,6 @@ impl Workbench {
             return Some(due);
         }
         self.preview.changed = None;
-        self.preview.waited = self.now.saturating_sub(since);
         self.preview.failed = None;
         self.preview.asked = Some(wanted.clone());
         self.preview.select(None);

@@ -29,8 +29,6 @@ pub struct LivePicture {
     pub is_final: bool,
     /// The request.
     pub spec: GenerateSpec,
-    /// From the change that asked for it to this state.
-    pub took: Duration,
     /// Which job forms it.
     pub job: JobId,
 }
@@ -46,8 +44,6 @@ pub struct Preview {
     pub(super) remarks: Vec<String>,
     /// When the request that is not yet submitted was first seen: the start of its debounce.
     pub(super) changed: Option<(GenerateSpec, Duration)>,
-    /// How long the last request waited for quiet.
-    pub(super) waited: Duration,
     pub(super) batches: Vec<(JobId, GenerateSpec)>,
     results: Vec<MadePicture>,
     selected: Option<usize>,
