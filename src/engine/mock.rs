@@ -5,7 +5,7 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::output::{
-    BenchReport, Generated, Grid, Heatmaps, PhraseMap, Timing, TokenCount, ZeroShotImage, ZeroShotTable,
+    BenchReport, Generated, Grid, Heatmaps, PhraseMap, Scoring, Timing, TokenCount, ZeroShotImage, ZeroShotTable,
 };
 use crate::job::spec::{EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
 use crate::job::{JobError, JobOutput, JobSpec};
@@ -108,7 +108,12 @@ fn zero_shot(spec: &ZeroShotSpec) -> ZeroShotTable {
         by_template: vec![logits.clone(); spec.templates.len()],
         probabilities_without_marks: (!image.marks.is_empty()).then(|| probabilities.clone()),
     });
-    ZeroShotTable { classes: spec.classes.clone(), templates: spec.templates.clone(), images: images.collect() }
+    ZeroShotTable {
+        classes: spec.classes.clone(),
+        templates: spec.templates.clone(),
+        scoring: Scoring::default(),
+        images: images.collect(),
+    }
 }
 
 fn generated(spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated, JobError> {

@@ -10,6 +10,7 @@ pub mod files;
 pub mod hook;
 pub mod kernels;
 pub mod preprocess;
+mod resample;
 pub mod rng;
 pub mod schedulers;
 pub mod tokenizer;

@@ -4,7 +4,7 @@
 use egui::{Color32, RichText, Sense, TextEdit, Ui, vec2};
 
 use super::{caption, empty};
-use crate::analysis::zero_shot::softmax;
+use crate::analysis::zero_shot::probabilities;
 use crate::document::{Edit, TextField};
 use crate::job::output::{ZeroShotImage, ZeroShotTable};
 use crate::job::spec::Combine;
@@ -80,7 +80,7 @@ fn by_probability(image: &ZeroShotImage) -> Vec<usize> {
 /// Classes by falling probability: the ensemble as a bar, each template as a tick on it.
 fn bars(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
     let tokens = theme::tokens(ui);
-    let by_template: Vec<Vec<f32>> = image.by_template.iter().map(|row| softmax(row)).collect();
+    let by_template: Vec<Vec<f32>> = image.by_template.iter().map(|row| probabilities(row, table.scoring)).collect();
     ui.add_space(4.0);
     for class in by_probability(image).into_iter().take(8) {
         let share = image.probabilities[class];
@@ -131,7 +131,7 @@ fn heat_table(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage) {
             ui.end_row();
             for (template, logits) in table.templates.iter().zip(&image.by_template) {
                 ui.add(egui::Label::new(RichText::new(template).small()).extend());
-                let shares = softmax(logits);
+                let shares = probabilities(logits, table.scoring);
                 for class in &order {
                     cell(ui, template, &table.classes[*class], shares[*class]);
                 }

@@ -1,0 +1,305 @@
+//! The tensors of a model: one safetensors file, or several with an index. Mapped, never read as a whole; a tensor is copied out when a
+//! net asks for it, under the name that the net knows it by.
+//!
+//! Every file passes [`super::header`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::var_builder::SimpleBackend;
+use memmap2::Mmap;
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
+use serde::Deserialize;
+
+use super::ModelFiles;
+use super::header::{self, Entry, Kind};
+use crate::models::error::{ModelError, Result};
+
+/// Bytes that one thread looks through at a time.
+const PIECE: usize = 1 << 20;
+
+/// Where a tensor of a net is among the tensors of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's name for it.
+    pub name: String,
+    /// Of how many equal parts of its first axis which one: query, key and value often lie together.
+    pub part: Option<(usize, usize)>,
+    /// Whether the file holds the matrix on its side.
+    pub is_transposed: bool,
+}
+
+impl Place {
+    /// The whole tensor as it is.
+    pub fn plain(name: impl Into<String>) -> Self {
+        Self { name: name.into(), part: None, is_transposed: false }
+    }
+}
+
+/// From a net's name of a tensor to its place.
+pub type Naming = Box<dyn Fn(&Weights, &str) -> Place + Send + Sync>;
+
+/// The tensors of a model. Cheap to clone.
+#[derive(Clone)]
+pub struct Weights(Arc<Inner>);
+
+struct Inner {
+    /// What was opened, for messages.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    /// Shard and place inside it.
+    tensors: HashMap<String, (usize, Entry)>,
+}
+
+struct Shard {
+    path: PathBuf,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    BuiltIn(&'static [u8]),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::BuiltIn(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Opens `file`; or the same in parts (`….index.json`), or at half precision (`….fp16.…`), as diffusers names them.
+    ///
+    /// # Errors
+    /// If none of them is there, or one is not what it should be.
+    pub(super) fn open(files: &ModelFiles, file: &str) -> Result<Self> {
+        let stem = file.strip_suffix(".safetensors").unwrap_or(file);
+        let names = [file.to_owned(), format!("{stem}.fp16.safetensors")];
+        if let Some(name) = names.iter().find(|name| files.has(name)) {
+            let shard = Shard::open(files, name)?;
+            let tensors = shard.entries()?.into_iter().map(|(name, entry)| (name, (0, entry))).collect();
+            return Ok(Self(Arc::new(Inner { path: files.path_of(name), shards: vec![shard], tensors })));
+        }
+        let indices = [format!("{file}.index.json"), format!("{stem}.safetensors.index.fp16.json")];
+        match indices.iter().find(|name| files.has(name)) {
+            Some(index) => Self::open_parts(files, index),
+            None => Err(absent(files, file)),
+        }
+    }
+
+    fn open_parts(files: &ModelFiles, index: &str) -> Result<Self> {
+        let path = files.path_of(index);
+        let bad = |reason: String| ModelError::BadFile { path: path.clone(), reason };
+        let Index { weight_map } = files.read_json(index)?;
+        let (mut shards, mut tensors) = (Vec::new(), HashMap::new());
+        let mut parts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, part) in &weight_map {
+            parts.entry(part).or_default().push(name);
+        }
+        for (part, names) in parts {
+            if part.contains(['/', '\\', ':']) || !part.ends_with(".safetensors") {
+                return Err(bad(format!("it names {part:?}, which is no safetensors file of this folder")));
+            }
+            let shard = Shard::open(files, part)?;
+            let mut entries = shard.entries()?;
+            for name in names {
+                let entry = entries.remove(name).ok_or_else(|| {
+                    bad(format!(
+                        "it says that {part} holds the tensor {name:?}, which is not there: download both again"
+                    ))
+                })?;
+                tensors.insert(name.to_owned(), (shards.len(), entry));
+            }
+            shards.push(shard);
+        }
+        Ok(Self(Arc::new(Inner { path, shards, tensors })))
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.tensors.contains_key(name)
+    }
+
+    /// The file's own names of its tensors, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.tensors.keys().map(String::as_str)
+    }
+
+    /// For nets that use the file's own names.
+    pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        self.renamed(Box::new(|_, name| Place::plain(name)), dtype, device)
+    }
+
+    /// For nets that use other names than the file does. Tensors are converted to `dtype` on `device` as they are asked for.
+    pub fn renamed(&self, naming: Naming, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(Renamed { weights: self.clone(), naming }), dtype, device.clone())
+    }
+
+    fn bad(&self, shard: Option<usize>, reason: String) -> ModelError {
+        let path = shard.and_then(|shard| self.0.shards.get(shard)).map_or(&self.0.path, |shard| &shard.path);
+        ModelError::BadFile { path: path.clone(), reason }
+    }
+
+    /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count.
+    fn tensor(&self, place: &Place, wanted: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+        let name = &place.name;
+        let (shard, entry) = self.0.tensors.get(name).ok_or_else(|| {
+            self.bad(None, format!("it has no tensor {name:?}; the configuration does not fit the weights"))
+        })?;
+        let bad = |reason: String| self.bad(Some(*shard), reason);
+        let bytes = self.0.shards.get(*shard).and_then(|shard| shard.bytes.get().get(entry.bytes.clone()));
+        let bytes = bytes.ok_or_else(|| bad(format!("the tensor {name:?} is not inside the file")))?;
+        let (mut shape, mut bytes) = (entry.shape.clone(), bytes);
+        if let Some((part, parts)) = place.part {
+            let rows = shape.first_mut().filter(|rows| **rows > 0 && rows.is_multiple_of(parts));
+            let rows = rows.ok_or_else(|| bad(format!("the tensor {name:?} does not divide into {parts} parts")))?;
+            *rows /= parts;
+            let length = bytes.len() / parts;
+            bytes = bytes.get(part * length..(part + 1) * length).unwrap_or_default();
+        }
+        if place.is_transposed {
+            shape.reverse();
+        }
+        let target = wanted.map_or_else(|| shape.clone(), |wanted| wanted.dims().to_vec());
+        let sides = |shape: &[usize]| shape.iter().copied().filter(|side| *side != 1).collect::<Vec<_>>();
+        if sides(&shape) != sides(&target) {
+            return Err(bad(format!(
+                "the tensor {name:?} is {shape:?} where {target:?} is expected; the configuration does not fit the weights"
+            )));
+        }
+        let stored = match entry.kind {
+            Kind::F16 => DType::F16,
+            Kind::BF16 => DType::BF16,
+            Kind::F32 => DType::F32,
+            Kind::F64 => DType::F64,
+            Kind::Other(kind, _) => {
+                return Err(bad(format!(
+                    "the tensor {name:?} is stored as {kind}; Maquette reads F16, BF16, F32 and F64: use a model in one of them"
+                )));
+            }
+        };
+        if !is_finite(bytes, entry.kind) {
+            return Err(bad(format!(
+                "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
+            )));
+        }
+        let tensor = match place.is_transposed {
+            false => Tensor::from_raw_buffer(bytes, stored, &target, device)?,
+            true => {
+                let stored_shape: Vec<usize> = shape.iter().rev().copied().collect();
+                Tensor::from_raw_buffer(bytes, stored, &stored_shape, device)?.t()?.contiguous()?
+            }
+        };
+        Ok(tensor.to_dtype(dtype)?)
+    }
+}
+
+impl Shard {
+    fn open(files: &ModelFiles, file: &str) -> Result<Self> {
+        let path = files.path_of(file);
+        let bad = |error: std::io::Error| ModelError::BadFile { path: path.clone(), reason: error.to_string() };
+        let bytes = match files {
+            ModelFiles::Embedded(dir) => dir
+                .get_file(dir.path().join(file))
+                .map(|found| Bytes::BuiltIn(found.contents()))
+                .ok_or_else(|| ModelError::MissingFile { path: path.clone() })?,
+            ModelFiles::Folder(_) if !path.is_file() => return Err(ModelError::MissingFile { path }),
+            ModelFiles::Folder(_) => {
+                let opened = std::fs::File::open(&path).map_err(bad)?;
+                // An empty file cannot be mapped everywhere.
+                if opened.metadata().map_err(bad)?.len() == 0 {
+                    Bytes::BuiltIn(&[])
+                } else {
+                    #[expect(unsafe_code, reason = "mapping a file is unsafe in itself")]
+                    // Safety: the map is read-only and private to this process; like every program that maps model files we rely
+                    // on nobody truncating them while they are being read. Tensors are copied out on load.
+                    let map = unsafe { Mmap::map(&opened) };
+                    Bytes::Mapped(map.map_err(bad)?)
+                }
+            }
+        };
+        Ok(Self { path, bytes })
+    }
+
+    fn entries(&self) -> Result<header::Entries> {
+        header::read(self.bytes.get())
+            .map_err(|error| ModelError::BadFile { path: self.path.clone(), reason: error.to_string() })
+    }
+}
+
+/// What to say if there are no weights: pickles are often there in their place.
+fn absent(files: &ModelFiles, file: &str) -> ModelError {
+    let stem = file.strip_suffix(".safetensors").unwrap_or(file);
+    let pickles = [format!("{stem}.bin"), "pytorch_model.bin".to_owned(), "open_clip_pytorch_model.bin".to_owned()];
+    match pickles.iter().find(|name| files.has(name)) {
+        Some(pickle) => ModelError::BadFile {
+            path: files.path_of(pickle),
+            reason: format!(
+                "this is a pickled file, which can run any program when it is opened; get {file} instead, or convert it with \
+                 safetensors.torch.save_file(torch.load(…, weights_only=True), \"{file}\") in Python"
+            ),
+        },
+        None => ModelError::MissingFile { path: files.path_of(file) },
+    }
+}
+
+/// Whether no number is NaN or infinite: in all of these formats, those are the ones whose exponent has every bit set.
+fn is_finite(bytes: &[u8], kind: Kind) -> bool {
+    fn all<const N: usize>(bytes: &[u8], exponent: u64) -> bool {
+        bytes.par_chunks(PIECE).all(|piece| {
+            !piece.as_chunks::<N>().0.iter().fold(false, |bad, number| {
+                let mut wide = [0; 8];
+                wide[..N].copy_from_slice(number);
+                bad | (u64::from_le_bytes(wide) & exponent == exponent)
+            })
+        })
+    }
+    match kind {
+        Kind::F16 => all::<2>(bytes, 0x7c00),
+        Kind::BF16 => all::<2>(bytes, 0x7f80),
+        Kind::F32 => all::<4>(bytes, 0x7f80_0000),
+        Kind::F64 => all::<8>(bytes, 0x7ff0_0000_0000_0000),
+        Kind::Other(..) => true,
+    }
+}
+
+/// Weights under other names.
+struct Renamed {
+    weights: Weights,
+    naming: Naming,
+}
+
+impl SimpleBackend for Renamed {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: candle_nn::Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let place = (self.naming)(&self.weights, name);
+        self.weights.tensor(&place, Some(&shape), dtype, device).map_err(ModelError::through_candle)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let place = (self.naming)(&self.weights, name);
+        self.weights.tensor(&place, None, dtype, device).map_err(ModelError::through_candle)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.weights.has(&(self.naming)(&self.weights, name).name)
+    }
+}
