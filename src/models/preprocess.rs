@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
 use super::resample::resize_part;
-pub use super::resample::{Resample, resize};
+pub use super::resample::{Resample, resize, resize_by};
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 
@@ -203,14 +203,14 @@ impl Preprocessor {
             }
         };
         match self.crop {
-            None => resize_part(picture, target, target.bounds(), self.resample),
+            None => resize_by(picture, target, self.resample),
             // A long and thin picture would be very large before it is cropped.
             Some(crop) if crop.width <= target.width && crop.height <= target.height => {
                 let (x0, y0) = (self.offset(target.width - crop.width), self.offset(target.height - crop.height));
                 let middle = Bounds { x0, y0, x1: x0 + crop.width, y1: y0 + crop.height };
                 resize_part(picture, target, middle, self.resample)
             }
-            Some(crop) => center_crop(&resize_part(picture, target, target.bounds(), self.resample), crop),
+            Some(crop) => center_crop(&resize_by(picture, target, self.resample), crop),
         }
     }
 

@@ -27,6 +27,8 @@ const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 const USUAL_LENGTH: usize = 77;
 /// That of every SigLIP.
 const SIGLIP_LENGTH: usize = 64;
+/// SentencePiece's mark of a space.
+const SPACE: char = '\u{2581}';
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 /// open_clip's file of merges.
@@ -94,10 +96,13 @@ impl Cleaning {
                 let lower = text.to_lowercase();
                 // SentencePiece's mark of a space counts as one.
                 let kept = lower.chars().filter(|c| !c.is_ascii_punctuation());
-                let spaced: String = kept.map(|c| if c == '\u{2581}' { ' ' } else { c }).collect();
+                let spaced: String = kept.map(|c| if c == SPACE { ' ' } else { c }).collect();
                 // Python's idea of white space has four characters more.
-                let words = spaced.split(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
-                Cow::Owned(words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+                let is_space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
+                let words: Vec<&str> = spaced.split(is_space).filter(|word| !word.is_empty()).collect();
+                // As the reference has it: a space before the first word is a token of its own.
+                let lead = if spaced.starts_with(is_space) && !words.is_empty() { "\u{2581} " } else { "" };
+                Cow::Owned(format!("{lead}{}", words.join(" ")))
             }
         }
     }
