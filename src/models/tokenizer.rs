@@ -40,6 +40,7 @@ const LONGEST_MERGES: u64 = 1 << 25;
 
 #[derive(Deserialize, Default)]
 struct TokenizerConfig {
+    tokenizer_class: Option<String>,
     model_max_length: Option<f64>,
     do_lower_case: Option<bool>,
     pad_token: Option<AddedToken>,
@@ -83,8 +84,11 @@ enum Cleaning {
     None,
     /// Lower case (transformers `Siglip2Tokenizer`).
     Lower,
-    /// Lower case, no ASCII punctuation, single spaces (transformers `SiglipTokenizer`).
-    Canonical,
+    /// No ASCII punctuation, single spaces, and lower case if so wanted (transformers `SiglipTokenizer`).
+    Canonical {
+        /// Whether letters become small.
+        lowers: bool,
+    },
 }
 
 impl Cleaning {
@@ -92,8 +96,8 @@ impl Cleaning {
         match self {
             Self::None => Cow::Borrowed(text),
             Self::Lower => Cow::Owned(text.to_lowercase()),
-            Self::Canonical => {
-                let lower = text.to_lowercase();
+            Self::Canonical { lowers } => {
+                let lower = if lowers { text.to_lowercase() } else { text.to_owned() };
                 // SentencePiece's mark of a space counts as one.
                 let kept = lower.chars().filter(|c| !c.is_ascii_punctuation());
                 let spaced: String = kept.map(|c| if c == SPACE { ' ' } else { c }).collect();
@@ -150,13 +154,18 @@ impl ClipTokenizer {
             Some(length) if (3.0..100_000.0).contains(&length) => length as usize,
             _ => usual,
         };
-        let lowers = config.do_lower_case.unwrap_or(true);
-        let cleaning = match inner.get_model() {
-            _ if is_clip || !lowers => Cleaning::None,
-            // SigLIP's; SigLIP 2 has Gemma's, which is of another kind.
-            ModelWrapper::Unigram(_) => Cleaning::Canonical,
-            _ => Cleaning::Lower,
-        };
+        let canonical = Cleaning::Canonical { lowers: config.do_lower_case.unwrap_or(true) };
+        let cleaning =
+            match (config.tokenizer_class.as_deref().map(|class| class.trim_end_matches("Fast")), inner.get_model()) {
+                _ if is_clip => Cleaning::None,
+                (Some("SiglipTokenizer"), _) => canonical,
+                // SigLIP 2 has Gemma's tokenizer, but was trained on small letters.
+                (Some("Siglip2Tokenizer" | "GemmaTokenizer"), _) => Cleaning::Lower,
+                // Of any other class, tokenizer.json says all there is to do.
+                (Some(_), _) => Cleaning::None,
+                (None, ModelWrapper::Unigram(_)) => canonical,
+                (None, _) => Cleaning::Lower,
+            };
         Ok(Self { start: inner.token_to_id(START), inner, cleaning, end, pad, context_length })
     }
 

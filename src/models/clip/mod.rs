@@ -133,7 +133,10 @@ pub(crate) fn explain(files: &ModelFiles, error: ModelError) -> ModelError {
             path: files.path_of(WEIGHTS),
             reason: format!("{error}; the configuration does not fit the weights"),
         },
-        ModelError::BadInput(reason) => ModelError::BadFile { path: files.path_of(config::CONFIG), reason },
+        ModelError::BadInput(reason) => {
+            let file = if files.has(config::CONFIG) { config::CONFIG } else { open_clip::CONFIG };
+            ModelError::BadFile { path: files.path_of(file), reason }
+        }
         other => other,
     }
 }

@@ -102,13 +102,16 @@ impl ModelFiles {
         Ok(self.weights(file)?.builder(dtype, device))
     }
 
-    /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped.
+    /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped, and for weights that are in parts or
+    /// at half precision those files are taken.
     ///
     /// # Errors
     /// If a file that is there cannot be read, or the task is cancelled.
     pub fn sha256(&self, files: &[&str], cx: &TaskCx<'_>) -> Result<String> {
         let mut hash = Sha256::new();
-        for file in files.iter().filter(|file| self.has(file)) {
+        let all = files.iter().flat_map(|file| weights::all_found(self, file));
+        for file in all.filter(|file| self.has(file)) {
+            let file = file.as_str();
             hash.update(file.as_bytes());
             match self {
                 Self::Embedded(_) => self.hash_pieces(file, &mut &*self.read(file)?, &mut hash, cx)?,

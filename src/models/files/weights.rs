@@ -3,7 +3,7 @@
 //!
 //! Every file passes [`super::header`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,17 +85,14 @@ impl Weights {
     /// # Errors
     /// If none of them is there, or one is not what it should be.
     pub(super) fn open(files: &ModelFiles, file: &str) -> Result<Self> {
-        let stem = file.strip_suffix(".safetensors").unwrap_or(file);
-        let names = [file.to_owned(), format!("{stem}.fp16.safetensors")];
-        if let Some(name) = names.iter().find(|name| files.has(name)) {
-            let shard = Shard::open(files, name)?;
-            let tensors = shard.entries()?.into_iter().map(|(name, entry)| (name, (0, entry))).collect();
-            return Ok(Self(Arc::new(Inner { path: files.path_of(name), shards: vec![shard], tensors })));
-        }
-        let indices = [format!("{file}.index.json"), format!("{stem}.safetensors.index.fp16.json")];
-        match indices.iter().find(|name| files.has(name)) {
-            Some(index) => Self::open_parts(files, index),
+        match found(files, file) {
             None => Err(absent(files, file)),
+            Some(index) if index.ends_with(".json") => Self::open_parts(files, &index),
+            Some(name) => {
+                let shard = Shard::open(files, &name)?;
+                let tensors = shard.entries()?.into_iter().map(|(name, entry)| (name, (0, entry))).collect();
+                Ok(Self(Arc::new(Inner { path: files.path_of(&name), shards: vec![shard], tensors })))
+            }
         }
     }
 
@@ -239,6 +236,29 @@ impl Shard {
     }
 }
 
+/// The file that is there for `file`: itself, the same at half precision, or an index of parts.
+fn found(files: &ModelFiles, file: &str) -> Option<String> {
+    let stem = file.strip_suffix(".safetensors")?;
+    let names = [
+        file.to_owned(),
+        format!("{stem}.fp16.safetensors"),
+        format!("{file}.index.json"),
+        format!("{stem}.safetensors.index.fp16.json"),
+    ];
+    names.into_iter().find(|name| files.has(name))
+}
+
+/// Every file that [`Weights::open`] would read for `file`; of other files, themselves.
+pub(super) fn all_found(files: &ModelFiles, file: &str) -> Vec<String> {
+    let Some(name) = found(files, file) else { return vec![file.to_owned()] };
+    let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let parts: Vec<String> = match name.ends_with(".json").then(|| files.read_json::<Index>(&name)) {
+        Some(Ok(index)) => index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect(),
+        _ => Vec::new(),
+    };
+    [name].into_iter().chain(parts.into_iter().map(|part| format!("{folder}{part}"))).collect()
+}
+
 /// What to say if there are no weights: pickles are often there in their place.
 fn absent(files: &ModelFiles, file: &str) -> ModelError {
     let stem = file.strip_suffix(".safetensors").unwrap_or(file);
@@ -371,7 +391,8 @@ mod tests {
     #[test]
     fn numbers_that_are_none_are_refused_at_every_precision() {
         // One, the largest, a tiny one and zero are numbers; infinity and NaN are not.
-        let cases: [(&str, [&[u8]; 4], [&[u8]; 3]); 4] = [
+        type Case<'a> = (&'a str, [&'a [u8]; 4], [&'a [u8]; 3]);
+        let cases: [Case<'_>; 4] = [
             ("F16", [&[0, 0x3c], &[0xff, 0x7b], &[1, 0], &[0, 0x80]], [&[0, 0x7c], &[0, 0xfc], &[1, 0x7e]]),
             (
                 "BF16",
@@ -416,10 +437,13 @@ mod tests {
         let index = |map: serde_json::Value| serde_json::to_vec(&serde_json::json!({"weight_map": map})).unwrap();
         let (_keep, files) = folder(&[("m.fp16.safetensors", one("a", 1.0))]);
         assert!(files.weights("m.safetensors").unwrap().has("a"));
+        assert_eq!(all_found(&files, "m.safetensors"), ["m.fp16.safetensors"]);
         let both = serde_json::json!({"a": "m-1.safetensors", "b": "m-2.safetensors"});
         let shards = [("m-1.safetensors", one("a", 1.0)), ("m-2.safetensors", one("b", f32::NAN))];
         let (_keep, files) = folder(&[&shards[..], &[("m.safetensors.index.json", index(both.clone()))]].concat());
         let weights = files.weights("m.safetensors").unwrap();
+        let all = ["m.safetensors.index.json", "m-1.safetensors", "m-2.safetensors"];
+        assert_eq!(all_found(&files, "m.safetensors"), all);
         assert_eq!(read(&weights, Place::plain("a"), &[]).unwrap(), [1.0]);
         refused(read(&weights, Place::plain("b"), &[]), &["m-2.safetensors", "NaN"]);
         refused(read(&weights, Place::plain("c"), &[]), &["m.safetensors.index.json", "no tensor"]);
