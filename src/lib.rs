@@ -12,6 +12,7 @@
 //! | L1 | `job`, `document`, `prompt` | what can be asked; what is being made; the prompt's words |
 //! | L2 | `registry`, `store`, `models` | which models exist; files; nets |
 //! | L3 | `pipelines`, `analysis` | nets composed into tasks; looking at what nets did |
+//! | L3 | `quality` | how good the built-in models are, measured with both |
 //! | L4 | `engine` | one worker thread with a queue |
 //! | L5 | `workbench` | the brain, without a window |
 //! | L6 | `ui`, `cli` | the window; the command line |
@@ -28,6 +29,7 @@ pub mod job;
 pub mod models;
 pub mod pipelines;
 pub mod prompt;
+pub mod quality;
 pub mod registry;
 pub mod store;
 pub mod ui;

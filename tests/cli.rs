@@ -299,6 +299,15 @@ fn bad_models_and_numbers_are_refused() {
 }
 
 #[test]
+fn only_the_built_in_models_can_be_checked() {
+    let folder = Folder::new();
+    let nothing = folder.path("nothing");
+    refused(&["models", "check", &text(folder.0.path())], "write \"builtin\"", &nothing);
+    refused(&["models", "check"], "<MODEL>", &nothing);
+    refused(&["models", "check", "builtin", "--scenes", "0"], "--scenes", &nothing);
+}
+
+#[test]
 fn empty_and_enormous_prompts_work_and_what_is_cut_is_said() {
     let folder = Folder::new();
     let out = text(&folder.path("out.png"));

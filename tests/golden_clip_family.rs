@@ -16,7 +16,8 @@ use maquette::models::ModelError;
 use maquette::models::clip::{ClipModel, TextTower, unit};
 use maquette::models::files::ModelFiles;
 use maquette::models::hook::{AttentionHook, Hooks, Seen, Site};
-use maquette::models::preprocess::{Preprocessor, Resample, resize_by};
+use maquette::models::preprocess::{Preprocessor, resize_by};
+use maquette::models::resample::Kernel;
 use maquette::models::tokenizer::ClipTokenizer;
 use maquette::store::pictures;
 
@@ -342,7 +343,7 @@ fn every_filter_is_pillows_to_the_byte() {
     let filters = [(0, "nearest"), (1, "lanczos"), (2, "bilinear"), (4, "box"), (5, "hamming")];
     for (number, name) in filters {
         for (width, height) in [(17, 20), (50, 9)] {
-            let ours = resize_by(&small, Extent::new(width, height), Resample::from_number(number).unwrap());
+            let ours = resize_by(&small, Extent::new(width, height), Kernel::from_number(number).unwrap());
             let theirs = expected.0[&format!("resample/{name}_{width}x{height}")].flatten_all().unwrap();
             let theirs = theirs.to_vec1::<u8>().unwrap();
             assert!(ours.rgb() == theirs, "{name} at {width}x{height}");

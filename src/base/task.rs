@@ -51,6 +51,33 @@ impl TaskHost for Nobody {
     fn serve_urgent(&self) {}
 }
 
+/// A piece of a longer task: it stops when the task stops and lets the same work in, but keeps its progress to itself.
+pub struct Part<'a>(&'a TaskCx<'a>);
+
+impl<'a> Part<'a> {
+    /// A piece of the task that `cx` was handed to.
+    pub fn of(cx: &'a TaskCx<'a>) -> Self {
+        Self(cx)
+    }
+
+    /// What the piece is handed.
+    pub fn cx(&self) -> TaskCx<'_> {
+        TaskCx::new(self.0.cancel.clone(), self)
+    }
+}
+
+impl TaskHost for Part<'_> {
+    fn progress(&self, _: Progress) {}
+
+    fn wants_progress(&self) -> bool {
+        false
+    }
+
+    fn serve_urgent(&self) {
+        self.0.host.serve_urgent();
+    }
+}
+
 /// Handed to every long computation.
 pub struct TaskCx<'a> {
     cancel: CancelFlag,
@@ -85,5 +112,44 @@ impl<'a> TaskCx<'a> {
     /// Whether progress reported now would be seen.
     pub fn wants_progress(&self) -> bool {
         self.host.wants_progress()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting {
+        told: Cell<u32>,
+        served: Cell<u32>,
+    }
+
+    impl TaskHost for Counting {
+        fn progress(&self, _: Progress) {
+            self.told.set(self.told.get() + 1);
+        }
+
+        fn wants_progress(&self) -> bool {
+            true
+        }
+
+        fn serve_urgent(&self) {
+            self.served.set(self.served.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_part_stops_and_yields_with_its_task_and_is_silent() {
+        let (cancel, host) = (CancelFlag::default(), Counting::default());
+        let task = TaskCx::new(cancel.clone(), &host);
+        let part = Part::of(&task);
+        part.cx().progress(Progress::default());
+        assert_eq!(part.cx().checkpoint(), Ok(()));
+        assert_eq!((host.told.get(), host.served.get(), part.cx().wants_progress()), (0, 1, false));
+        cancel.cancel();
+        assert_eq!(part.cx().checkpoint(), Err(Cancelled));
     }
 }

@@ -70,6 +70,8 @@ pub(super) enum Models {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how good a model is, on scenes that its training never saw
+    Check(Check),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -196,6 +198,21 @@ pub(super) struct Bench {
     /// Catalogue id or folder
     #[arg(long, default_value = "builtin")]
     pub(super) model: String,
+    /// A JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Check {
+    /// Catalogue id; only "builtin" can be measured
+    pub(super) model: String,
+    /// Scenes for each figure; a quarter as many pictures are generated for each
+    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) scenes: u32,
+    /// Start of the random numbers that scenes and prompts are drawn with
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
     /// A JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::session::say;
-use crate::job::output::{BenchReport, Scoring, Timing, ZeroShotImage};
+use crate::job::output::{BenchReport, QualityReport, Scoring, Timing, ZeroShotImage};
 use crate::job::spec::GenerateSpec;
 
 /// The version of everything below.
@@ -80,6 +80,13 @@ impl From<&BenchReport> for Bench {
             report.clone();
         Self { schema: SCHEMA, threads, peak_memory_bytes, text_encode, image_encode, denoise_step, decode }
     }
+}
+
+#[derive(Serialize)]
+pub(super) struct Check<'a> {
+    pub(super) schema: u32,
+    #[serde(flatten)]
+    pub(super) report: &'a QualityReport,
 }
 
 #[derive(Serialize)]

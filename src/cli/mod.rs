@@ -4,6 +4,7 @@
 //! is written as soon as it is made.
 
 mod args;
+mod check;
 mod compare;
 mod generate;
 mod heatmap;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, Models};
 use session::{Failure, Session};
 
 /// Runs what the process was asked for.
@@ -49,7 +50,8 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(Command::Compare(compare)) => compare::run(&compare, &mut session)?,
         Some(Command::Embed(embed)) => others::embed(&embed, &mut session)?,
         Some(Command::Bench(bench)) => others::bench(&bench, &mut session)?,
-        Some(Command::Models { command: args::Models::List { json } }) => others::list_models(json, &options)?,
+        Some(Command::Models { command: Models::List { json } }) => others::list_models(json, &options)?,
+        Some(Command::Models { command: Models::Check(check) }) => check::run(&check, &mut session)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 
+use super::accounting::{cpu_seconds, peak_memory_bytes};
 use super::backend::Backend;
 use super::options::{DeviceChoice, EngineOptions, Precision};
 use crate::analysis::Clip;
@@ -13,12 +14,14 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::output::{BenchReport, Timing};
-use crate::job::spec::{BenchSpec, CountTokensSpec};
+use crate::job::spec::{BenchSpec, CheckQualitySpec, CountTokensSpec};
 use crate::job::{JobError, JobOutput, JobSpec, ModelRef};
 use crate::models::ModelError;
 use crate::models::files::ModelFiles;
+use crate::models::judge::Judge;
 use crate::pipelines::Diffusion;
-use crate::registry::{Catalogue, Family};
+use crate::quality::{self, Subjects};
+use crate::registry::{self, Catalogue, Family};
 use crate::store::presets;
 
 /// One loaded model of a family, by the name it was asked for.
@@ -139,6 +142,27 @@ impl CandleBackend {
         report.peak_memory_bytes = peak_memory_bytes();
         Ok(JobOutput::Bench(report))
     }
+
+    fn check_quality(&self, spec: &CheckQualitySpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
+        let judge = Judge::load(&registry::judge(), self.dtype, &self.device).map_err(|error| match error {
+            ModelError::MissingFile { .. } => JobError::ModelMissing {
+                model: "the judge".to_owned(),
+                reason: "this build has no weights for it; put them into assets/models/judge and build again"
+                    .to_owned(),
+            },
+            error => job_error("Loading the judge", error),
+        })?;
+        let builtin = ModelRef::builtin();
+        let (clip, diffusion) = (self.clip(&builtin, cx)?, self.diffusion(&builtin, cx)?);
+        let subjects = Subjects {
+            clip: &clip,
+            diffusion: &diffusion,
+            judge: &judge,
+            model_bytes: registry::shipped_bytes(),
+            cpu_seconds,
+        };
+        quality::measure(spec, &subjects, cx).map(JobOutput::Quality).map_err(|error| job_error("Check", error))
+    }
 }
 
 impl Backend for CandleBackend {
@@ -159,6 +183,7 @@ impl Backend for CandleBackend {
                 self.clip(&spec.model, cx)?.embed(spec, cx).map(JobOutput::Embeddings).map_err(explain)
             }
             JobSpec::Bench(spec) => self.bench(spec, cx),
+            JobSpec::CheckQuality(spec) => self.check_quality(spec, cx),
         }
     }
 
@@ -226,41 +251,4 @@ fn fastest(repeats: u32, run: &dyn Fn() -> Result<(), ModelError>, cx: &TaskCx<'
         best = Some(best.filter(|best| best.cpu_seconds <= timing.cpu_seconds).unwrap_or(timing));
     }
     best.ok_or(JobError::Cancelled)
-}
-
-/// Processor time of all threads of the process so far.
-#[cfg(unix)]
-fn cpu_seconds() -> f64 {
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
-    resource_usage().map_or(0.0, |usage| seconds(usage.ru_utime) + seconds(usage.ru_stime))
-}
-
-/// The most memory that the process ever held.
-#[cfg(unix)]
-fn peak_memory_bytes() -> u64 {
-    // Linux counts in KiB, macOS in bytes.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    resource_usage().map_or(0, |usage| u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit)
-}
-
-#[cfg(unix)]
-fn resource_usage() -> Option<libc::rusage> {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
-    #[expect(unsafe_code, reason = "the system's accounting has no safe interface")]
-    // Safety: getrusage fills the whole structure when it returns 0, and only then is it read.
-    unsafe {
-        (libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) == 0).then(|| usage.assume_init())
-    }
-}
-
-/// Without the system's accounting, time on the clock is the nearest thing.
-#[cfg(not(unix))]
-fn cpu_seconds() -> f64 {
-    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    START.elapsed().as_secs_f64()
-}
-
-#[cfg(not(unix))]
-fn peak_memory_bytes() -> u64 {
-    0
 }

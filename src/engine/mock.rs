@@ -5,7 +5,8 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::output::{
-    BenchReport, Generated, Grid, Heatmaps, PhraseMap, Scoring, Timing, TokenCount, ZeroShotImage, ZeroShotTable,
+    BenchReport, Bound, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport, Scoring, Timing,
+    TokenCount, ZeroShotImage, ZeroShotTable,
 };
 use crate::job::spec::{EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
 use crate::job::{JobError, JobOutput, JobSpec};
@@ -78,6 +79,21 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
                 decode: timing,
             })
         }
+        JobSpec::CheckQuality(spec) => JobOutput::Quality(QualityReport {
+            scenes: spec.scenes,
+            seed: spec.seed,
+            figures: vec![Figure::new("zero_shot_top1", 0.9, Bound::AtLeast(0.92), spec.scenes)],
+            judge: JudgeAccuracy {
+                count: spec.scenes,
+                thing: 0.9,
+                style: 0.9,
+                background: 0.9,
+                effect: 0.9,
+                two_things_present: 0.9,
+                two_things_sides: 0.9,
+                inpaint_thing: 0.9,
+            },
+        }),
     })
 }
 

@@ -4,6 +4,7 @@
 //! gets exactly one terminal event; a panic ends one job, not the worker. Models are loaded and dropped on the worker
 //! thread only. Knows nothing of documents and windows.
 
+mod accounting;
 mod backend;
 mod candle_backend;
 mod event;

@@ -19,6 +19,8 @@ pub enum JobOutput {
     Embeddings(Vec<Vec<f32>>),
     /// Times of the parts.
     Bench(BenchReport),
+    /// Figures of the built-in models.
+    Quality(QualityReport),
 }
 
 /// How long a text is for a tokenizer.
@@ -149,4 +151,79 @@ pub struct BenchReport {
     pub denoise_step: Option<Timing>,
     /// One picture from latents.
     pub decode: Option<Timing>,
+}
+
+/// What is asked of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// More is better.
+    AtLeast(f64),
+    /// Less is better.
+    AtMost(f64),
+}
+
+impl Bound {
+    /// Whether `value` is as asked.
+    pub fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+/// One figure of the built-in models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// A stable name.
+    pub name: String,
+    /// A share from 0 to 1 unless the name ends with a unit.
+    pub value: f64,
+    /// What is asked of it.
+    #[serde(flatten)]
+    pub asked: Bound,
+    /// How many answers it is the mean of.
+    pub count: u32,
+}
+
+impl Figure {
+    /// A figure of this name.
+    pub fn new(name: &str, value: f64, asked: Bound, count: u32) -> Self {
+        Self { name: name.to_owned(), value, asked, count }
+    }
+}
+
+/// How often the judge is right on real scenes, each a share from 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgeAccuracy {
+    /// Scenes of each kind.
+    pub count: u32,
+    /// The thing of scenes of one.
+    pub thing: f64,
+    /// Their style.
+    pub style: f64,
+    /// Their background.
+    pub background: f64,
+    /// The effect of scenes with one.
+    pub effect: f64,
+    /// Both things of scenes of two.
+    pub two_things_present: f64,
+    /// Both, on the right sides.
+    pub two_things_sides: f64,
+    /// The thing under a mask.
+    pub inpaint_thing: f64,
+}
+
+/// How good the built-in models are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QualityReport {
+    /// As asked.
+    pub scenes: u32,
+    /// As asked.
+    pub seed: u64,
+    /// The figures.
+    pub figures: Vec<Figure>,
+    /// What the figures of generated pictures rest on.
+    pub judge: JudgeAccuracy,
 }

@@ -23,6 +23,8 @@ pub enum JobSpec {
     Embed(EmbedSpec),
     /// How long the parts of a model take.
     Bench(BenchSpec),
+    /// How good the built-in models are.
+    CheckQuality(CheckQualitySpec),
 }
 
 impl JobSpec {
@@ -36,6 +38,7 @@ impl JobSpec {
             Self::Generate(_) => "Generate",
             Self::Embed(_) => "Embed",
             Self::Bench(_) => "Bench",
+            Self::CheckQuality(_) => "Check",
         }
     }
 }
@@ -235,4 +238,13 @@ pub struct BenchSpec {
     pub model: ModelRef,
     /// Runs of each part; the fastest counts.
     pub repeats: u32,
+}
+
+/// What to measure the built-in models on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckQualitySpec {
+    /// Scenes for each figure of the CLIP; a quarter as many pictures are generated for each figure of the diffusion model.
+    pub scenes: u32,
+    /// Start of the random numbers that the scenes and prompts are drawn with.
+    pub seed: u64,
 }

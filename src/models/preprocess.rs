@@ -6,13 +6,31 @@ use serde::Deserialize;
 
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
-use super::resample::resize_part;
-pub use super::resample::{Resample, resize, resize_by};
+use super::resample::{Kernel, resample_part};
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 
 const FILE: &str = "preprocessor_config.json";
 const OPEN_CLIP_FILE: &str = "open_clip_config.json";
+
+/// `picture` at `extent` by antialiased bicubic interpolation, to the byte as Pillow's `Image.resize(BICUBIC)`.
+pub fn resize(picture: &Picture, extent: Extent) -> Picture {
+    resize_by(picture, extent, Kernel::Bicubic)
+}
+
+/// The same by any of Pillow's filters.
+pub fn resize_by(picture: &Picture, extent: Extent, kernel: Kernel) -> Picture {
+    resize_part(picture, extent, extent.bounds(), kernel)
+}
+
+/// The part `part` of `picture` at `extent`; the rest is not computed.
+fn resize_part(picture: &Picture, extent: Extent, part: Bounds, kernel: Kernel) -> Picture {
+    if extent.area() == 0 || picture.extent().area() == 0 || (picture.extent() == extent && part == extent.bounds()) {
+        return picture.clone();
+    }
+    let rgb = resample_part(picture.rgb(), 3, picture.extent(), extent, part, kernel);
+    Picture::from_rgb(part.extent(), rgb).unwrap_or_else(|_| picture.clone())
+}
 
 /// What a family of models does where their files do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +82,7 @@ struct OpenClipConfig {
 #[derive(Debug, Clone)]
 pub struct Preprocessor {
     resize_to: Option<Size>,
-    resample: Resample,
+    kernel: Kernel,
     crop: Option<Extent>,
     /// torchvision rounds the place of the crop to the nearest even pixel, transformers down.
     rounds_crop: bool,
@@ -102,7 +120,7 @@ impl Preprocessor {
         let both = Size::Both { height: image_size, width: image_size };
         let base = Self {
             resize_to: Some(both),
-            resample: Resample::Bicubic,
+            kernel: Kernel::Bicubic,
             crop: None,
             rounds_crop: false,
             scale: 1.0 / 255.0,
@@ -135,15 +153,15 @@ impl Preprocessor {
         };
         let crops = config.do_center_crop.unwrap_or(usual.crop.is_some());
         let normalizes = config.do_normalize.unwrap_or(true);
-        let resample = match config.resample {
+        let kernel = match config.resample {
             Some(number) => {
-                Resample::from_number(number).ok_or(format!("\"resample\": {number} is no filter of Pillow's"))?
+                Kernel::from_number(number).ok_or(format!("\"resample\": {number} is no filter of Pillow's"))?
             }
-            None => usual.resample,
+            None => usual.kernel,
         };
         Self {
             resize_to: config.do_resize.unwrap_or(true).then_some(config.size.or(usual.resize_to)).flatten(),
-            resample,
+            kernel,
             crop: crops.then_some(crop),
             rounds_crop: false,
             scale: if config.do_rescale.unwrap_or(true) { config.rescale_factor.unwrap_or(usual.scale) } else { 1.0 },
@@ -160,12 +178,12 @@ impl Preprocessor {
             Some("squash") => (Some(Size::Both { height: image_size, width: image_size }), None),
             Some(other) => return Err(format!("Maquette cannot prepare pictures with \"resize_mode\": {other:?}")),
         };
-        let resample = match config.interpolation.as_deref() {
-            Some("bilinear") => Resample::Bilinear,
-            _ => Resample::Bicubic,
+        let kernel = match config.interpolation.as_deref() {
+            Some("bilinear") => Kernel::Bilinear,
+            _ => Kernel::Bicubic,
         };
         let (mean, std) = (config.mean.unwrap_or(self.mean), config.std.unwrap_or(self.std));
-        Self { resize_to, crop, resample, mean, std, ..self }.checked()
+        Self { resize_to, crop, kernel, mean, std, ..self }.checked()
     }
 
     /// Refuses what would divide by zero or make pictures larger than any memory.
@@ -203,14 +221,14 @@ impl Preprocessor {
             }
         };
         match self.crop {
-            None => resize_by(picture, target, self.resample),
+            None => resize_by(picture, target, self.kernel),
             // A long and thin picture would be very large before it is cropped.
             Some(crop) if crop.width <= target.width && crop.height <= target.height => {
                 let (x0, y0) = (self.offset(target.width - crop.width), self.offset(target.height - crop.height));
                 let middle = Bounds { x0, y0, x1: x0 + crop.width, y1: y0 + crop.height };
-                resize_part(picture, target, middle, self.resample)
+                resize_part(picture, target, middle, self.kernel)
             }
-            Some(crop) => center_crop(&resize_by(picture, target, self.resample), crop),
+            Some(crop) => center_crop(&resize_by(picture, target, self.kernel), crop),
         }
     }
 

@@ -148,6 +148,15 @@ impl Diffusion {
         Ok(Generated { pictures, remarks, model_hash: self.model_hash(cx)? })
     }
 
+    /// `picture` through the autoencoder and back. Its sides must be multiples of the autoencoder's factor.
+    ///
+    /// # Errors
+    /// If the sides do not fit, or the task is cancelled.
+    pub fn reconstruct(&self, picture: &Picture, cx: &TaskCx<'_>) -> Result<Picture> {
+        let latents = self.vae.encode_mean(&to_tensor(picture, self.dtype, &self.device)?, cx)?;
+        from_tensor(&self.vae.decode(&latents, cx)?)
+    }
+
     /// The states of a prompt, computed anew: for timing.
     ///
     /// # Errors

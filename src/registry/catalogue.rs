@@ -10,6 +10,20 @@ use crate::models::files::ModelFiles;
 
 static CLIP: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/clip");
 static DIFFUSION: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/diffusion");
+static JUDGE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/judge");
+
+/// The judge that scores the pictures of the built-in diffusion model. It is no model that anybody can choose.
+pub fn judge() -> ModelFiles {
+    ModelFiles::Embedded(&JUDGE)
+}
+
+/// Bytes of all built-in models, the judge among them.
+pub fn shipped_bytes() -> u64 {
+    fn bytes(dir: &Dir<'_>) -> usize {
+        dir.files().map(|file| file.contents().len()).sum::<usize>() + dir.dirs().map(bytes).sum::<usize>()
+    }
+    [&CLIP, &DIFFUSION, &JUDGE].into_iter().map(bytes).sum::<usize>() as u64
+}
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]

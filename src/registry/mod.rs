@@ -2,4 +2,4 @@
 
 mod catalogue;
 
-pub use catalogue::{Catalogue, Entry, Family, RegistryError};
+pub use catalogue::{Catalogue, Entry, Family, RegistryError, judge, shipped_bytes};

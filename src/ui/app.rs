@@ -6,20 +6,25 @@ use std::time::{Duration, Instant};
 
 use egui::Context;
 
-use super::dialogs::Dialogs;
+use super::dialogs::{Dialogs, Purpose};
+use super::dock::Layout;
 use super::frame_log::{FrameLog, FrameStart};
 use super::icons::Icons;
 use super::outbox::Outbox;
-use super::shell::{self, Layout};
+use super::shell;
 use super::textures::Textures;
 use super::view::View;
-use super::{palette, shortcuts, theme};
+use super::{about, palette, shortcuts, theme};
 use crate::engine::options::EngineOptions;
 use crate::engine::{Backend, CandleBackend, Engine};
 use crate::job::JobError;
 use crate::store::preferences::{Preferences, Theme, UserFolders};
 use crate::store::presets;
-use crate::workbench::{Command, FileCommand, Parts, ViewCommand, Workbench, first_document};
+use crate::workbench::notices::Level;
+use crate::workbench::{Command, FileCommand, LazyBytes, Parts, ViewCommand, Workbench, first_document};
+
+/// How long a closing window waits for files that are being saved.
+const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the window starts from.
 pub(super) struct Start {
@@ -50,7 +55,7 @@ impl App {
         let make = move || CandleBackend::boxed(&options);
         let app = Self::with_backend(&cc.egui_ctx, make, start.preferences, start.folders)?;
         for text in start.warnings {
-            app.outbox.send(Command::Notify { level: crate::workbench::notices::Level::Warning, text });
+            app.outbox.send(Command::Notify { level: Level::Warning, text });
         }
         if let Some(path) = start.file {
             app.outbox.send(Command::File(FileCommand::Open(path)));
@@ -99,8 +104,8 @@ impl App {
     pub fn logic(&mut self, ctx: &Context) {
         self.frame_start = FrameStart::now();
         self.take_dropped_and_pasted(ctx);
-        self.dialogs.poll(&self.outbox);
-        shortcuts::consume(ctx, &self.workbench, &self.outbox);
+        self.dialogs.poll(&mut self.view, &self.outbox);
+        shortcuts::consume(ctx, &self.workbench, &self.view, &self.outbox);
         let now = self.started.elapsed();
         for command in self.outbox.take() {
             tracing::trace!(?command, "command");
@@ -109,10 +114,10 @@ impl App {
                 command => self.workbench.dispatch(command, now),
             }
         }
+        self.log.questions(&self.workbench, self.frame_start);
         if let Some(due) = self.workbench.update(now) {
             ctx.request_repaint_after(due.saturating_sub(now));
         }
-        self.log.answers(&self.workbench);
         self.apply_preferences(ctx);
     }
 
@@ -129,16 +134,27 @@ impl App {
         shell::show(ui, &mut self.layout, &mut cx);
         palette::show(ui.ctx(), &mut cx);
         self.dialogs.show(ui.ctx(), &mut cx);
+        about::show(ui.ctx(), &mut cx);
         // Commands of this frame are carried out at the start of the next, which must therefore come.
         if !self.outbox.is_empty() {
+            self.log.input(self.frame_start);
             ui.ctx().request_repaint();
         }
-        self.log.frame(self.frame_start);
+        self.log.frame(self.frame_start, &self.workbench);
     }
 
-    fn take_dropped_and_pasted(&self, ctx: &Context) {
+    fn take_dropped_and_pasted(&mut self, ctx: &Context) {
         let dropped = ctx.input(|i| i.raw.dropped_files.clone());
-        for path in dropped.iter().map(|file| file.path().to_owned()).take(1) {
+        if let Some(path) = dropped.first().map(|file| file.path().to_owned()) {
+            if dropped.len() > 1 {
+                let text = format!(
+                    "One picture at a time is opened: of the {} files that were dropped, {}.",
+                    dropped.len(),
+                    path.file_name().unwrap_or_default().to_string_lossy()
+                );
+                self.outbox.send(Command::Notify { level: Level::Info, text });
+            }
+            self.view.remember_folder_of(&path);
             self.outbox.send(Command::File(FileCommand::Open(path)));
         }
         let pasted = ctx.input(|i| {
@@ -150,7 +166,8 @@ impl App {
         if let Some(image) = pasted {
             let [width, height] = image.size;
             let extent = crate::base::geom::Extent::new(width as u32, height as u32);
-            let rgba = image.pixels.iter().flat_map(egui::Color32::to_srgba_unmultiplied).collect();
+            let rgba =
+                LazyBytes::new(move || image.pixels.iter().flat_map(egui::Color32::to_srgba_unmultiplied).collect());
             self.outbox.send(Command::File(FileCommand::Paste { extent, rgba }));
         }
     }
@@ -159,11 +176,17 @@ impl App {
         let canvas = self.workbench.document().canvas.as_ref();
         let (rect, camera) = (self.view.canvas_rect, &mut self.view.camera);
         match command {
-            ViewCommand::OpenDialog => self.dialogs.open_picture(&mut self.view),
+            ViewCommand::OpenDialog => self.dialogs.ask(&mut self.view, Purpose::Open, ""),
             ViewCommand::SaveDialog => {
-                let name = canvas.map_or("canvas.png", |canvas| canvas.name.as_str());
-                self.dialogs.save_canvas(&mut self.view, name);
+                let name = canvas.map_or("canvas", |canvas| canvas.name.as_str());
+                self.dialogs.ask(&mut self.view, Purpose::SaveCanvas, name);
             }
+            ViewCommand::SaveResultDialog(index) => {
+                let seed = self.workbench.preview().results().get(index).map(|made| made.seed);
+                let name = seed.map_or_else(|| "picture".to_owned(), |seed| format!("seed-{seed}"));
+                self.dialogs.ask(&mut self.view, Purpose::SaveResult(index), &name);
+            }
+            ViewCommand::SaveMaskDialog => self.dialogs.ask(&mut self.view, Purpose::SaveMask, "mask"),
             ViewCommand::Palette => {
                 self.view.palette = match self.view.palette.take() {
                     None => Some(palette::Palette::default()),
@@ -186,7 +209,7 @@ impl App {
                 self.layout.bring_to_front(panel);
                 self.view.focus = Some(panel);
             }
-            ViewCommand::About => self.view.about_open = true,
+            ViewCommand::About => (self.view.about_open, self.view.about_wants_focus) = (true, true),
             ViewCommand::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         }
     }
@@ -228,6 +251,15 @@ impl eframe::App for App {
 
     fn on_exit(&mut self, _: Option<&eframe::glow::Context>) {
         self.remember(None);
+        // What was asked for in the very last frame.
+        for command in self.outbox.take() {
+            if matches!(command, Command::File(_)) {
+                self.workbench.dispatch(command, self.started.elapsed());
+            }
+        }
+        for failure in self.workbench.finish_saves(SAVE_PATIENCE).err().unwrap_or_default() {
+            eprintln!("maquette: {failure}");
+        }
         self.log.print();
     }
 

@@ -2,7 +2,11 @@
 //! variable `MAQUETTE_FRAME_LOG` set, a summary is printed when the window closes.
 //!
 //! A frame is timed twice: by the processor time of the window's thread, which is its own work, and by the clock, which
-//! also counts the time that the system gave the processor to somebody else.
+//! also counts the time that the system gave the processor to somebody else. An answer is timed by the clock, from the start of
+//! the frame that got the key to the end of the layout of the frame that shows the new heatmap or the first new picture.
+//!
+//! # Limitations
+//! Tessellation and upload to the graphics card come after layout, in eframe, and are in none of the times.
 
 use std::time::{Duration, Instant};
 
@@ -46,13 +50,55 @@ pub(super) struct FrameLog {
     clock: Vec<Duration>,
     lens: Vec<Duration>,
     previews: Vec<Duration>,
-    last_lens: Option<Revision>,
-    last_preview: Option<u64>,
+    /// The frame whose input the next commands come from.
+    input: Option<FrameStart>,
+    lens_question: Asked<(String, Option<Revision>)>,
+    preview_question: Asked<String>,
+    /// The newest job that was there before the preview's question.
+    jobs_before: u64,
+}
+
+/// What a live panel is asked, and since when it owes the answer.
+#[derive(Default)]
+struct Asked<Q> {
+    question: Option<Q>,
+    since: Option<Instant>,
+}
+
+impl<Q: PartialEq> Asked<Q> {
+    /// Whether this is another question than the last.
+    fn ask(&mut self, question: Q, start: FrameStart) -> bool {
+        let is_new = self.question.as_ref() != Some(&question);
+        if is_new {
+            // What is asked at the start of the program nobody has typed, and it waits for the models to load.
+            let since = self.question.is_some().then_some(start.clock);
+            *self = Self { question: Some(question), since };
+        }
+        is_new
+    }
 }
 
 impl FrameLog {
-    /// Takes note of a frame that began at `start`.
-    pub(super) fn frame(&mut self, start: FrameStart) {
+    /// Takes note that the frame that began at `start` had input that is carried out in the next.
+    pub(super) fn input(&mut self, start: FrameStart) {
+        self.input = Some(start);
+    }
+
+    /// Takes note of what the live panels are asked after the commands of a frame that began at `start`.
+    pub(super) fn questions(&mut self, workbench: &Workbench, start: FrameStart) {
+        let start = self.input.take().unwrap_or(start);
+        let document = workbench.document();
+        let picture = document.canvas.as_ref().map(|canvas| canvas.picture.revision());
+        self.lens_question.ask((workbench.lens_phrase().to_owned(), picture), start);
+        if self.preview_question.ask(document.prompt.clone(), start) {
+            let preview = workbench.preview();
+            let shown = preview.live().map(|live| live.job.0);
+            self.jobs_before = shown.max(preview.job().map(|job| job.0)).unwrap_or(0);
+        }
+    }
+
+    /// Takes note of a frame that began at `start` and is laid out now, and of the answers in it.
+    pub(super) fn frame(&mut self, start: FrameStart, workbench: &Workbench) {
         let (work, clock) = (thread_time().saturating_sub(start.processor), start.clock.elapsed());
         if work > BUDGET {
             let (work, clock) = (work.as_secs_f64() * 1e3, clock.as_secs_f64() * 1e3);
@@ -60,22 +106,16 @@ impl FrameLog {
         }
         self.work.push(work);
         self.clock.push(clock);
-    }
-
-    /// Takes note of answers that came since the last frame.
-    pub(super) fn answers(&mut self, workbench: &Workbench) {
-        if let Some(map) = workbench.lens().map()
-            && self.last_lens != Some(map.revision)
-        {
-            self.last_lens = Some(map.revision);
-            self.lens.push(map.took);
+        let Asked { question, since } = &mut self.lens_question;
+        let answers = |(phrase, picture): &(String, Option<Revision>)| {
+            workbench.lens().map().is_some_and(|map| map.phrase.text == phrase.trim() && Some(map.picture) == *picture)
+        };
+        if let Some(asked) = since.take_if(|_| question.as_ref().is_some_and(answers)) {
+            self.lens.push(asked.elapsed());
         }
-        if let (Some(job), Some(live)) = (workbench.preview().job(), workbench.preview().live())
-            && self.last_preview != Some(job.0)
-            && live.job == job
-        {
-            self.last_preview = Some(job.0);
-            self.previews.push(live.took);
+        let is_shown = workbench.preview().live().is_some_and(|live| live.job.0 > self.jobs_before);
+        if let Some(asked) = self.preview_question.since.take_if(|_| is_shown) {
+            self.previews.push(asked.elapsed());
         }
     }
 
@@ -88,8 +128,8 @@ impl FrameLog {
             let over = times.iter().filter(|took| **took > BUDGET).count();
             eprintln!("frames, {name}: {}, {over} over 16 ms", summary(times));
         }
-        eprintln!("lens, from the change to the heatmap: {}", summary(&mut self.lens));
-        eprintln!("preview, from the change to the first picture: {}", summary(&mut self.previews));
+        eprintln!("lens, from the key to the heatmap: {}", summary(&mut self.lens));
+        eprintln!("preview, from the key to the first picture: {}", summary(&mut self.previews));
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! `app` is a frame as a table of contents, `shell` the window's frame, `panels` what stands in it.
 
+mod about;
 mod app;
 mod dialogs;
+mod dock;
 mod frame_log;
 mod icons;
 mod outbox;
@@ -11,6 +13,7 @@ mod palette;
 mod panels;
 mod shell;
 mod shortcuts;
+mod strokes;
 mod textures;
 mod theme;
 mod tiles;

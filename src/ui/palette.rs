@@ -29,7 +29,7 @@ pub(super) fn show(ctx: &Context, cx: &mut Cx<'_>) {
     if up {
         palette.chosen = palette.chosen.saturating_sub(1);
     }
-    let modal = egui::Modal::new(egui::Id::unique("palette")).show(ctx, |ui| {
+    let modal = theme::modal(ctx, "palette").show(ctx, |ui| {
         ui.set_width(460.0_f32.min(ui.ctx().content_rect().width() - 48.0));
         let label = ui.label(RichText::new("Command palette").small().color(theme::tokens(ui).faint));
         let edit =

@@ -1,10 +1,8 @@
-//! The window's frame: menus above, tools at the left, docked panels, one line of status below.
+//! The window's frame: menus above, tools at the left, the docked panels, one line of status below.
 
-use egui::{Color32, Frame, Margin, RichText, Stroke, Ui, WidgetText};
-use egui_tiles::{
-    Behavior, Container, Linear, LinearDir, SimplificationOptions, TabState, Tile, TileId, Tiles, Tree, UiResponse,
-};
+use egui::{Color32, Frame, Margin, RichText, Stroke, Ui};
 
+use super::dock::Layout;
 use super::icons::Icons;
 use super::outbox::Outbox;
 use super::panels;
@@ -12,11 +10,10 @@ use super::shortcuts;
 use super::textures::Textures;
 use super::theme::{self, ACCENT, GRID};
 use super::view::View;
-use crate::engine::Lane;
 use crate::job::annotation::MarkColour;
 use crate::workbench::notices::Level;
 use crate::workbench::tools::{RADIUS_RANGE, Tool};
-use crate::workbench::{Action, Command, PanelKind, Workbench};
+use crate::workbench::{Action, Command, Workbench};
 
 /// What every panel gets.
 pub(super) struct Cx<'a> {
@@ -25,47 +22,6 @@ pub(super) struct Cx<'a> {
     pub(super) view: &'a mut View,
     pub(super) icons: &'a Icons,
     pub(super) textures: &'a mut Textures,
-}
-
-/// Where the panels are.
-pub(super) struct Layout(Tree<PanelKind>);
-
-impl Default for Layout {
-    fn default() -> Self {
-        let mut tiles = Tiles::default();
-        let mut tabs = |panels: &[PanelKind]| {
-            let panes = panels.iter().map(|panel| tiles.insert_pane(*panel)).collect();
-            tiles.insert_tab_tile(panes)
-        };
-        let canvas = tabs(&[PanelKind::Canvas]);
-        let preview = tabs(&[PanelKind::Preview, PanelKind::Jobs, PanelKind::Notices]);
-        let prompt = tabs(&[PanelKind::Prompt, PanelKind::Library]);
-        let lens = tabs(&[PanelKind::Lens, PanelKind::ZeroShot]);
-        let mut split = |dir, first: TileId, second: TileId, share: f32| {
-            tiles.insert_container(Container::Linear(Linear::new_binary(dir, [first, second], share)))
-        };
-        let left = split(LinearDir::Vertical, canvas, preview, 0.62);
-        let right = split(LinearDir::Vertical, prompt, lens, 0.5);
-        let root = split(LinearDir::Horizontal, left, right, 0.70);
-        Self(Tree::new(egui::Id::unique("panels"), root, tiles))
-    }
-}
-
-impl Layout {
-    /// The layout that was remembered; the default if it is missing, damaged, or lacks a panel.
-    pub(super) fn from_json(json: Option<&serde_json::Value>) -> Self {
-        let read = json.and_then(|json| serde_json::from_value::<Tree<PanelKind>>(json.clone()).ok());
-        let has_all = |tree: &Tree<PanelKind>| PanelKind::ALL.iter().all(|panel| tree.tiles.find_pane(panel).is_some());
-        read.filter(has_all).map_or_else(Self::default, Self)
-    }
-
-    pub(super) fn to_json(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(&self.0).ok()
-    }
-
-    pub(super) fn bring_to_front(&mut self, panel: PanelKind) {
-        self.0.make_active(|_, tile| matches!(tile, Tile::Pane(pane) if *pane == panel));
-    }
 }
 
 /// Shows the window's contents.
@@ -84,73 +40,15 @@ pub(super) fn show(ui: &mut Ui, layout: &mut Layout, cx: &mut Cx<'_>) {
         .show_separator_line(false)
         .show(ui, |ui| rail(ui, cx));
     egui::CentralPanel::default().frame(Frame::new().fill(tokens.window)).show(ui, |ui| {
-        layout.0.ui(&mut Panels { cx }, ui);
+        layout.show(ui, cx);
     });
 }
 
-struct Panels<'a, 'b> {
-    cx: &'a mut Cx<'b>,
-}
-
-impl Behavior<PanelKind> for Panels<'_, '_> {
-    fn pane_ui(&mut self, ui: &mut Ui, _: TileId, panel: &mut PanelKind) -> UiResponse {
-        let tokens = theme::tokens(ui);
-        let (fill, margin) = if *panel == PanelKind::Canvas { (tokens.canvas, 0) } else { (tokens.panel, 12) };
-        Frame::new().fill(fill).inner_margin(Margin::same(margin)).show(ui, |ui| {
-            ui.set_min_size(ui.available_size());
-            panels::show(*panel, ui, self.cx);
-        });
-        if self.cx.view.focus == Some(*panel) {
-            self.cx.view.focus = None;
-        }
-        UiResponse::None
-    }
-
-    fn tab_title_for_pane(&mut self, panel: &PanelKind) -> WidgetText {
-        let count = match panel {
-            PanelKind::Notices => self.cx.workbench.notices().len(),
-            PanelKind::Jobs => self.cx.workbench.jobs().active().iter().filter(|job| job.lane == Lane::Batch).count(),
-            _ => 0,
-        };
-        let title = panel.title();
-        if count > 0 { format!("{title} ({count})").into() } else { title.into() }
-    }
-
-    fn tab_bar_height(&self, _: &egui::Style) -> f32 {
-        32.0
-    }
-
-    fn gap_width(&self, _: &egui::Style) -> f32 {
-        4.0
-    }
-
-    fn tab_title_spacing(&self, _: &egui::Visuals) -> f32 {
-        12.0
-    }
-
-    fn tab_bar_color(&self, visuals: &egui::Visuals) -> Color32 {
-        visuals.faint_bg_color
-    }
-
-    fn tab_bg_color(&self, visuals: &egui::Visuals, _: &Tiles<PanelKind>, _: TileId, state: &TabState) -> Color32 {
-        if state.active { visuals.panel_fill } else { Color32::TRANSPARENT }
-    }
-
-    fn tab_outline_stroke(&self, _: &egui::Visuals, _: &Tiles<PanelKind>, _: TileId, _: &TabState) -> Stroke {
-        Stroke::NONE
-    }
-
-    fn tab_bar_hline_stroke(&self, _: &egui::Visuals) -> Stroke {
-        Stroke::NONE
-    }
-
-    fn simplification_options(&self) -> SimplificationOptions {
-        SimplificationOptions { all_panes_must_have_tabs: true, ..SimplificationOptions::default() }
-    }
-}
-
 const MENUS: [(&str, &[Action]); 6] = [
-    ("File", &[Action::Open, Action::OpenSample, Action::SaveCanvas, Action::Quit]),
+    (
+        "File",
+        &[Action::Open, Action::OpenSample, Action::SaveCanvas, Action::SaveResult, Action::SaveMask, Action::Quit],
+    ),
     (
         "Edit",
         &[
@@ -185,6 +83,8 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::ActualSize,
             Action::ZoomIn,
             Action::ZoomOut,
+            Action::FocusCanvas,
+            Action::FocusPreview,
             Action::FocusPrompt,
             Action::FocusLens,
             Action::FocusLibrary,
@@ -314,8 +214,10 @@ fn status(ui: &mut Ui, cx: &mut Cx<'_>) {
                 cx.outbox.send(Command::SetBrushRadius(radius));
             }
         }
+        // Taken, so that it is gone if the canvas is not shown any more.
+        cx.view.hovered_in_status = cx.view.hovered.take();
         if let (Some(at), Some(canvas), Some(map)) =
-            (cx.view.hovered, &cx.workbench.document().canvas, cx.workbench.lens().map())
+            (cx.view.hovered_in_status, &cx.workbench.document().canvas, panels::current_map(cx.workbench))
             && let Some(value) = map.value_at(at, canvas.extent())
         {
             ui.label(faint(format!("({:.0}, {:.0})   similarity {value:.3}", at.x.floor(), at.y.floor())));

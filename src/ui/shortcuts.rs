@@ -1,14 +1,15 @@
-//! Keys to actions. Plain keys are left to text fields; undo and redo are the document's everywhere.
+//! Keys to actions. Plain keys are left to text fields, all keys to an open dialog; undo and redo are the document's everywhere.
 
 use egui::{Context, Key, KeyboardShortcut, Modifiers};
 
 use super::outbox::Outbox;
+use super::view::View;
 use crate::workbench::tools::Gesture;
 use crate::workbench::{Action, Command, Shortcut, Workbench};
 
 /// Takes the keys of this frame that are shortcuts.
-pub(super) fn consume(ctx: &Context, workbench: &Workbench, outbox: &Outbox) {
-    let typing = ctx.egui_wants_keyboard_input();
+pub(super) fn consume(ctx: &Context, workbench: &Workbench, view: &View, outbox: &Outbox) {
+    let typing = ctx.text_edit_focused();
     if workbench.tools().is_drawing() && ctx.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape)) {
         outbox.send(Command::Gesture(Gesture::Abort));
     }
@@ -17,7 +18,7 @@ pub(super) fn consume(ctx: &Context, workbench: &Workbench, outbox: &Outbox) {
         Action::ALL.iter().filter_map(|action| action.shortcut().map(|shortcut| (*action, shortcut))).collect();
     bound.sort_by_key(|(_, shortcut)| std::cmp::Reverse(shortcut.shift));
     for (action, shortcut) in bound {
-        if typing && !shortcut.ctrl {
+        if (typing && !shortcut.ctrl) || (view.modal_is_open() && !reaches_through(action, view)) {
             continue;
         }
         let Some(keys) = egui_shortcut(shortcut) else { continue };
@@ -25,8 +26,18 @@ pub(super) fn consume(ctx: &Context, workbench: &Workbench, outbox: &Outbox) {
             outbox.act(action, workbench);
         }
     }
-    if ctx.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::Y)) {
+    if !view.modal_is_open() && ctx.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::Y)) {
         outbox.act(Action::Redo, workbench);
+    }
+}
+
+/// Whether the key of `action` works while a dialog is open.
+fn reaches_through(action: Action, view: &View) -> bool {
+    match action {
+        Action::Quit => true,
+        // The key that opened the palette closes it.
+        Action::Palette => view.palette.is_some(),
+        _ => false,
     }
 }
 

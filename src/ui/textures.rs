@@ -1,7 +1,8 @@
-//! What is on the graphics side: the tiles of pictures and of the mask, and the heatmap.
+//! What is on the graphics side: the tiles of pictures, of the mask and of brush marks, and the heatmap.
 
 use egui::{Color32, ColorImage, Context, TextureHandle, TextureOptions};
 
+use super::strokes::Strokes;
 use super::tiles::{MaskTiles, PictureTiles};
 use crate::analysis::heatmap;
 use crate::base::colormap::Colormap;
@@ -20,12 +21,14 @@ pub(super) struct Textures {
     ctx: Context,
     pub(super) pictures: PictureTiles,
     pub(super) mask: MaskTiles,
+    pub(super) strokes: Strokes,
     heatmap: Option<((Revision, Colormap, HeatmapScale), TextureHandle)>,
 }
 
 impl Textures {
     pub(super) fn new(ctx: &Context) -> Self {
-        Self { ctx: ctx.clone(), pictures: PictureTiles::new(ctx), mask: MaskTiles::default(), heatmap: None }
+        let (mask, strokes) = (MaskTiles::default(), Strokes::default());
+        Self { ctx: ctx.clone(), pictures: PictureTiles::new(ctx), mask, strokes, heatmap: None }
     }
 
     /// The texture of a heatmap.

@@ -84,6 +84,12 @@ pub(super) fn install(ctx: &Context) {
     }
 }
 
+/// A dialog over everything else, with the room around its contents that all dialogs have.
+pub(super) fn modal(ctx: &Context, id: &'static str) -> egui::Modal {
+    let frame = egui::Frame::popup(&ctx.global_style()).inner_margin(Margin::same(16));
+    egui::Modal::new(egui::Id::unique(id)).frame(frame)
+}
+
 fn visuals(theme: Theme, tokens: &Tokens) -> Visuals {
     let mut visuals = theme.default_visuals();
     visuals.panel_fill = tokens.panel;

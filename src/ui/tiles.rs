@@ -16,6 +16,8 @@ const MASK_TILE: u32 = 256;
 /// Up to this many pixels are prepared at once in the frame that needs them: well under a millisecond.
 const AT_ONCE: usize = 1 << 18;
 const UPLOADS_PER_FRAME: usize = 2;
+/// A tile of a mask takes about a tenth of a millisecond.
+const MASK_UPLOADS_PER_FRAME: usize = 12;
 /// Scales that were not shown for this many frames are dropped.
 const KEPT_FRAMES: u64 = 120;
 /// The smallest scale is 1/32.
@@ -192,45 +194,72 @@ impl PictureTiles {
     }
 }
 
-/// The texture tiles of the mask that is shown; only what changed is converted again.
+/// The texture tiles of a mask that is shown; only what changed is converted again, a few tiles in each frame.
 #[derive(Default)]
 pub(super) struct MaskTiles {
     shown: Option<Mask>,
-    tiles: Vec<(Bounds, Option<TextureHandle>)>,
+    tiles: Vec<MaskTile>,
+}
+
+struct MaskTile {
+    bounds: Bounds,
+    texture: Option<TextureHandle>,
+    /// What the texture does not show yet.
+    stale: Option<Bounds>,
 }
 
 impl MaskTiles {
     /// Paints `mask` into `place`, in `tint` where it is painted.
     pub(super) fn paint(&mut self, painter: &Painter, mask: &Mask, place: Rect, tint: Color32) {
-        self.follow(painter.ctx(), mask);
-        for (bounds, texture) in &self.tiles {
-            let at = screen(*bounds, mask.extent(), place);
-            if let Some(texture) = texture.as_ref().filter(|_| at.intersects(painter.clip_rect())) {
+        self.follow(mask);
+        let is_seen = |tile: &MaskTile| screen(tile.bounds, mask.extent(), place).intersects(painter.clip_rect());
+        self.upload(painter.ctx(), mask, is_seen);
+        for tile in self.tiles.iter().filter(|tile| is_seen(tile)) {
+            if let Some(texture) = &tile.texture {
+                let at = screen(tile.bounds, mask.extent(), place);
                 painter.image(texture.id(), at, Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0)), tint);
             }
         }
     }
 
-    fn follow(&mut self, ctx: &Context, mask: &Mask) {
+    /// Takes note of what differs from the mask that was shown last.
+    fn follow(&mut self, mask: &Mask) {
         let changed = match &self.shown {
             Some(shown) if shown.revision() == mask.revision() => return,
             Some(shown) if shown.extent() == mask.extent() => mask.changed_since(shown),
             _ => {
-                self.tiles = grid(mask.extent(), MASK_TILE).map(|bounds| (bounds, None)).collect();
+                let tile = |bounds| MaskTile { bounds, texture: None, stale: None };
+                self.tiles = grid(mask.extent(), MASK_TILE).map(tile).collect();
                 mask.changed_since(&Mask::empty(mask.extent()))
             }
         };
         self.shown = Some(mask.clone());
         let Some(changed) = changed else { return };
-        for (bounds, texture) in &mut self.tiles {
-            let Some(part) = bounds.intersection(changed) else { continue };
-            match texture {
+        for tile in &mut self.tiles {
+            if let Some(part) = tile.bounds.intersection(changed) {
+                tile.stale = Some(tile.stale.map_or(part, |stale| stale.union(part)));
+            }
+        }
+    }
+
+    /// Brings stale tiles that are seen up to date, as many as a frame has time for.
+    fn upload(&mut self, ctx: &Context, mask: &Mask, is_seen: impl Fn(&MaskTile) -> bool) {
+        let mut left = MASK_UPLOADS_PER_FRAME;
+        for tile in self.tiles.iter_mut().filter(|tile| tile.stale.is_some() && is_seen(tile)) {
+            if left == 0 {
+                ctx.request_repaint();
+                return;
+            }
+            left -= 1;
+            let Some(part) = tile.stale.take() else { continue };
+            match &mut tile.texture {
                 Some(texture) => {
-                    let place = [(part.x0 - bounds.x0) as usize, (part.y0 - bounds.y0) as usize];
+                    let place = [(part.x0 - tile.bounds.x0) as usize, (part.y0 - tile.bounds.y0) as usize];
                     texture.set_partial(place, coverage_image(mask, part), TextureOptions::LINEAR);
                 }
                 None => {
-                    *texture = Some(ctx.load_texture("mask", coverage_image(mask, *bounds), TextureOptions::LINEAR))
+                    let image = coverage_image(mask, tile.bounds);
+                    tile.texture = Some(ctx.load_texture("mask", image, TextureOptions::LINEAR));
                 }
             }
         }
@@ -344,6 +373,22 @@ mod tests {
             }
         }
         assert_eq!((tiles[1].outer.x0, tiles[1].outer.x1), (1023, 1500));
+    }
+
+    #[test]
+    fn a_large_change_of_the_mask_is_handed_over_in_several_frames() {
+        let ctx = Context::default();
+        let mut mask = Mask::empty(Extent::new(1200, 1100));
+        mask.invert();
+        let mut tiles = MaskTiles::default();
+        let mut frames = 0;
+        while tiles.shown.is_none() || tiles.tiles.iter().any(|tile| tile.stale.is_some()) {
+            tiles.follow(&mask);
+            tiles.upload(&ctx, &mask, |_| true);
+            frames += 1;
+        }
+        assert_eq!(frames, 25_usize.div_ceil(MASK_UPLOADS_PER_FRAME));
+        assert!(tiles.tiles.iter().all(|tile| tile.texture.is_some()));
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! What only the window knows: where the canvas looks, which dialogs are open, which panel wants the keyboard.
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
 use egui::{Rect, Vec2, pos2, vec2};
 
 use crate::base::geom::{Extent, ImagePoint};
+use crate::prompt::library::Library;
+use crate::prompt::modifier;
 use crate::workbench::PanelKind;
 
 /// Smallest and largest enlargement.
@@ -68,14 +73,70 @@ pub(super) struct View {
     pub(super) camera: Camera,
     /// Of the canvas, as laid out last.
     pub(super) canvas_rect: Option<Rect>,
+    /// Of the picture that the camera was last set up for.
+    pub(super) canvas_extent: Option<Extent>,
     pub(super) palette: Option<super::palette::Palette>,
     pub(super) about_open: bool,
+    /// For one frame, as the dialog opens.
+    pub(super) about_wants_focus: bool,
     /// The own path field, beside the system's dialog.
     pub(super) path_prompt: Option<super::dialogs::PathPrompt>,
     pub(super) focus: Option<PanelKind>,
     pub(super) library_search: String,
-    /// The picture under the pointer, for the status line.
+    /// The place of the picture under the pointer, and the one that the status line shows.
     pub(super) hovered: Option<ImagePoint>,
+    pub(super) hovered_in_status: Option<ImagePoint>,
+    pub(super) modifiers: ActiveModifiers,
+    /// Where the last file was opened or saved.
+    folder: Option<PathBuf>,
+}
+
+impl View {
+    /// Whether a dialog is open that takes all the keys.
+    pub(super) fn modal_is_open(&self) -> bool {
+        self.palette.is_some() || self.about_open || self.path_prompt.is_some()
+    }
+
+    /// Whether `panel` is to take the keyboard; true once.
+    pub(super) fn take_focus(&mut self, panel: PanelKind) -> bool {
+        self.focus.take_if(|wanted| *wanted == panel).is_some()
+    }
+
+    /// Where the next file is probably wanted.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.folder.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default()
+    }
+
+    pub(super) fn remember_folder_of(&mut self, file: &Path) {
+        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            self.folder = Some(folder.to_owned());
+        }
+    }
+}
+
+/// Which modifiers of the library are in the prompt, found anew only when one of the two changes.
+#[derive(Default)]
+pub(super) struct ActiveModifiers {
+    /// The prompt and the number of modifiers that were looked through.
+    seen: Option<(String, usize)>,
+    active: HashSet<String>,
+}
+
+impl ActiveModifiers {
+    /// Looks through `prompt` if it is not the one of the last call.
+    pub(super) fn follow(&mut self, prompt: &str, library: &Library) {
+        let count = library.modifiers.iter().map(|category| category.modifiers.len()).sum();
+        if self.seen.as_ref().is_some_and(|(text, known)| text == prompt && *known == count) {
+            return;
+        }
+        self.seen = Some((prompt.to_owned(), count));
+        let known = library.modifiers.iter().flat_map(|category| &category.modifiers);
+        self.active = known.filter(|text| modifier::contains(prompt, text)).cloned().collect();
+    }
+
+    pub(super) fn contains(&self, modifier: &str) -> bool {
+        self.active.contains(modifier)
+    }
 }
 
 #[cfg(test)]

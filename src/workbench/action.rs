@@ -61,6 +61,8 @@ macro_rules! actions {
 actions! {
     Open: "Open picture…", "Puts a picture file on the canvas.", ctrl("O");
     SaveCanvas: "Save canvas…", "Writes the picture on the canvas as a PNG file.", ctrl("S");
+    SaveResult: "Save picture…", "Writes the chosen picture as a PNG file, with the job that made it inside.", ctrl_shift("S");
+    SaveMask: "Save mask…", "Writes the mask as a PNG file: white is inside.", None;
     OpenSample: "Open sample picture", "Puts a picture that ships with the program on the canvas.", None;
     Undo: "Undo", "Takes the last change back.", ctrl("Z");
     Redo: "Redo", "Makes the change again that was taken back.", ctrl_shift("Z");
@@ -94,12 +96,14 @@ actions! {
     ActualSize: "Actual size", "Shows the picture at 100 %.", key("0");
     ZoomIn: "Zoom in", "Enlarges what the canvas shows.", key("Plus");
     ZoomOut: "Zoom out", "Shows more of the canvas.", key("Minus");
+    FocusCanvas: "Go to canvas", "Puts the keyboard on the canvas; the arrow keys move the view.", None;
+    FocusPreview: "Go to preview", "Puts the keyboard into the preview.", None;
     FocusPrompt: "Edit prompt", "Puts the keyboard into the prompt.", ctrl("P");
     FocusLens: "Edit lens phrase", "Puts the keyboard into the lens.", ctrl("F");
-    FocusZeroShot: "Show zero-shot", "Brings the zero-shot panel to the front.", None;
-    FocusLibrary: "Show library", "Brings modifiers and templates to the front.", None;
-    FocusJobs: "Show jobs", "Brings the jobs to the front.", None;
-    FocusNotices: "Show notices", "Brings the notices to the front.", None;
+    FocusZeroShot: "Show zero-shot", "Puts the keyboard into the zero-shot panel.", None;
+    FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
+    FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
+    FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
     ThemeLight: "Light theme", "Light surfaces.", None;
     ThemeDark: "Dark theme", "Dark surfaces.", None;
@@ -119,6 +123,10 @@ impl Action {
             Self::Undo => when(workbench.history().undo_name().is_some(), Command::Undo),
             Self::Redo => when(workbench.history().redo_name().is_some(), Command::Redo),
             Self::SaveCanvas => when(has_canvas, Command::View(ViewCommand::SaveDialog)),
+            Self::SaveResult => {
+                workbench.preview().selected().map(|index| Command::View(ViewCommand::SaveResultDialog(index)))
+            }
+            Self::SaveMask => when(has_mask(workbench), Command::View(ViewCommand::SaveMaskDialog)),
             Self::OpenSample => next_sample(workbench),
             Self::Generate => Some(Command::Generate { count: 1 }),
             Self::GenerateFour => Some(Command::Generate { count: 4 }),
@@ -181,6 +189,8 @@ impl Action {
             Self::ActualSize => ViewCommand::ActualSize,
             Self::ZoomIn => ViewCommand::ZoomBy(1.25),
             Self::ZoomOut => ViewCommand::ZoomBy(0.8),
+            Self::FocusCanvas => ViewCommand::Focus(PanelKind::Canvas),
+            Self::FocusPreview => ViewCommand::Focus(PanelKind::Preview),
             Self::FocusPrompt => ViewCommand::Focus(PanelKind::Prompt),
             Self::FocusLens => ViewCommand::Focus(PanelKind::Lens),
             Self::FocusZeroShot => ViewCommand::Focus(PanelKind::ZeroShot),
@@ -214,6 +224,10 @@ impl Action {
 
 fn has_marks(workbench: &Workbench) -> bool {
     workbench.document().canvas.as_ref().is_some_and(|canvas| !canvas.marks.is_empty())
+}
+
+fn has_mask(workbench: &Workbench) -> bool {
+    workbench.document().canvas.as_ref().is_some_and(|canvas| !canvas.mask.is_empty())
 }
 
 /// The sample after the one on the canvas, in turn.

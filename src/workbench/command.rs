@@ -1,6 +1,7 @@
 //! Requests to change something, each with all its data, so that it can be logged, tested and replayed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::notices::{Level, NoticeId};
 use super::tools::{Gesture, Tool};
@@ -83,7 +84,7 @@ pub enum FileCommand {
         /// Its size.
         extent: Extent,
         /// Its bytes.
-        rgba: Vec<u8>,
+        rgba: LazyBytes,
     },
     /// Open a picture that ships with the program, by its file name.
     OpenSample(String),
@@ -93,6 +94,33 @@ pub enum FileCommand {
     SaveResult(usize, PathBuf),
     /// Write the mask: white is inside.
     SaveMask(PathBuf),
+}
+
+/// Bytes that are made where they are needed: converting a large picture would hold up the frame that asks for it.
+#[derive(Clone)]
+pub struct LazyBytes(Arc<dyn Fn() -> Vec<u8> + Send + Sync>);
+
+impl LazyBytes {
+    /// The bytes that `make` gives; called on a background thread.
+    pub fn new(make: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(super) fn make(&self) -> Vec<u8> {
+        (self.0)()
+    }
+}
+
+impl PartialEq for LazyBytes {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for LazyBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LazyBytes")
+    }
 }
 
 /// What the preview makes.
@@ -161,6 +189,10 @@ pub enum ViewCommand {
     OpenDialog,
     /// Ask where to save the canvas.
     SaveDialog,
+    /// Ask where to save a result, by index.
+    SaveResultDialog(usize),
+    /// Ask where to save the mask.
+    SaveMaskDialog,
     /// Show or hide the command palette.
     Palette,
     /// Show the whole picture.

@@ -18,7 +18,7 @@ pub mod tools;
 pub mod zero_shot;
 
 pub use action::{Action, Shortcut};
-pub use command::{Command, FileCommand, PanelKind, PreviewTarget, ViewCommand};
+pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
 pub use start::first_document;
 
 use std::time::Duration;
@@ -162,6 +162,14 @@ impl Workbench {
                 format!("The preferences were not saved: {error}. Check the folder {}.", folders.config.display());
             self.notices.add(Level::Warning, text, None);
         }
+    }
+
+    /// Waits until every file that is being saved is written, for at most `patience`; files that are read are not waited for.
+    ///
+    /// # Errors
+    /// What was not written, and why.
+    pub fn finish_saves(&mut self, patience: Duration) -> Result<(), Vec<String>> {
+        self.background.finish_saves(patience)
     }
 
     /// What the user is making.

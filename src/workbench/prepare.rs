@@ -108,5 +108,6 @@ pub fn describe(spec: &JobSpec) -> String {
             if words.is_empty() { "(empty prompt)".to_owned() } else { words }
         }
         JobSpec::Embed(_) | JobSpec::Bench(_) => String::new(),
+        JobSpec::CheckQuality(spec) => format!("{} scenes", spec.scenes),
     }
 }

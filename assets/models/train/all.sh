@@ -11,4 +11,6 @@ python train_vae.py --minutes 90
 python train_clip.py --minutes 600 --cooldown 0.2
 python train_unet.py --minutes 900 --cooldown 0.2
 python train_vae.py --minutes 60 --decoder-only
+python train_judge.py --minutes 60
 python export.py
+python export_world.py

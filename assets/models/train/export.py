@@ -1,4 +1,4 @@
-"""Writes the shipped folders from the work folder: clip/, diffusion/ (f16 safetensors) and the sample pictures."""
+"""Writes the shipped folders from the work folder: clip/, diffusion/, judge/ (f16 safetensors) and the sample pictures."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPTextModel
 
 from train_clip import MEAN, STD
@@ -82,6 +82,11 @@ def fill_diffusion(work: Path, folder: Path):
     write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.37.0", **parts, "safety_checker": none, "feature_extractor": none, "image_encoder": none, "requires_safety_checker": False})
 
 
+def fill_judge(work: Path, folder: Path):
+    save_file({name: tensor.half() for name, tensor in load_file(work / "judge/judge/model.safetensors").items()}, folder / "model.safetensors")
+    shutil.copy(work / "judge/judge/config.json", folder / "config.json")
+
+
 def write_samples(work: Path, folder: Path):
     images = np.load(work / "sprites-large.npz")["images"]
     index = [tuple(entry) for entry in json.loads((work / "sprites-large.json").read_text())]
@@ -102,13 +107,15 @@ def write_samples(work: Path, folder: Path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     work_folder(parser)
-    parser.add_argument("--parts", nargs="*", default=["clip", "diffusion", "samples"])
+    parser.add_argument("--parts", nargs="*", default=["clip", "diffusion", "judge", "samples"])
     args = parser.parse_args()
     torch.set_num_threads(1)
     if "clip" in args.parts:
         replace(HERE.parent / "clip", lambda folder: fill_clip(args.work, folder))
     if "diffusion" in args.parts:
         replace(HERE.parent / "diffusion", lambda folder: fill_diffusion(args.work, folder))
+    if "judge" in args.parts:
+        replace(HERE.parent / "judge", lambda folder: fill_judge(args.work, folder))
     if "samples" in args.parts:
         write_samples(args.work, HERE.parents[1] / "samples")
 

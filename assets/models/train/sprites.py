@@ -11,13 +11,18 @@ from PIL import Image, ImageFilter
 from world import STYLES, THINGS, work_folder
 
 
-def svg_of(icons: dict, name: str) -> str:
-    """The SVG text of an Iconify icon, following one alias."""
+def icon_of(icons: dict, name: str) -> tuple:
+    """Width, height and SVG body of an Iconify icon, following one alias."""
     icon = icons["icons"].get(name) or icons["icons"].get(icons.get("aliases", {}).get(name, {}).get("parent", ""))
     if icon is None:
         raise SystemExit(f"the icon set {icons['prefix']} has no icon {name}")
-    width, height = icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16))
-    return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}" width="{width}" height="{height}">{icon["body"]}</svg>'
+    return icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16)), icon["body"]
+
+
+def svg_of(icons: dict, name: str) -> str:
+    """The SVG text of an Iconify icon."""
+    width, height, body = icon_of(icons, name)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}</svg>'
 
 
 def rendered(svg: str, size: int) -> Image.Image:

@@ -4,6 +4,7 @@ mod attention;
 mod blocks;
 mod config;
 mod controlnet;
+mod encoder;
 mod time;
 mod tiny;
 mod trunk;
@@ -12,6 +13,7 @@ mod vae;
 
 pub use config::{PerBlock, UnetConfig, VaeConfig};
 pub use controlnet::{ControlNet, Residuals};
+pub use encoder::{Encoder, EncoderConfig};
 pub use time::{AddedText, Conditions, TimeIds};
 pub use tiny::TinyVae;
 pub use unet::Unet;

@@ -3,9 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Conv2d, Module, VarBuilder};
 
-use super::attention::SelfAttention;
-use super::blocks::{Downsample, Norms, ResnetBlock, Upsample, conv1x1};
+use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
+use super::encoder::{self, Encoder, EncoderConfig, Ends, Middle};
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -15,50 +15,15 @@ use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
 
-struct Middle {
-    first: ResnetBlock,
-    attention: Option<SelfAttention>,
-    second: ResnetBlock,
-}
-
-impl Middle {
-    fn load(channels: usize, config: &VaeConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
-        let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
-        let attention = config
-            .mid_block_add_attention
-            .then(|| SelfAttention::load(channels, config.norm_num_groups, &vb.pp("attentions.0")));
-        Ok(Self { first: resnet(0)?, attention: attention.transpose()?, second: resnet(1)? })
-    }
-
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let mut xs = self.first.forward(xs, None)?;
-        if let Some(attention) = &self.attention {
-            xs = attention.forward(&xs)?;
-        }
-        self.second.forward(&xs, None)
-    }
-}
-
-struct EncoderBlock {
-    resnets: Vec<ResnetBlock>,
-    downsample: Option<Downsample>,
-}
-
 struct DecoderBlock {
     resnets: Vec<ResnetBlock>,
     upsample: Option<Upsample>,
 }
 
-struct Ends {
-    conv_in: Conv3x3,
-    norm_out: GroupNorm,
-    conv_out: Conv3x3,
-}
-
 /// The autoencoder.
 pub struct Vae {
     config: VaeConfig,
-    encoder: (Ends, Vec<EncoderBlock>, Middle),
+    encoder: Encoder,
     decoder: (Ends, Vec<DecoderBlock>, Middle),
     quant: Option<Conv2d>,
     post_quant: Option<Conv2d>,
@@ -87,7 +52,7 @@ impl Vae {
         let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, vb.pp("quant_conv")));
         let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, vb.pp("post_quant_conv")));
         Ok(Self {
-            encoder: build_encoder(&config, &vb.pp("encoder"))?,
+            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"))?,
             decoder: build_decoder(&config, &vb.pp("decoder"))?,
             quant: quant.transpose()?,
             post_quant: post_quant.transpose()?,
@@ -111,18 +76,7 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn encode_mean(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let (ends, blocks, middle) = &self.encoder;
-        let mut xs = ends.conv_in.forward(pictures)?;
-        for block in blocks {
-            for resnet in &block.resnets {
-                cx.checkpoint()?;
-                xs = resnet.forward(&xs, None)?;
-            }
-            if let Some(downsample) = &block.downsample {
-                xs = downsample.forward(&xs)?;
-            }
-        }
-        let xs = ends.conv_out.forward(&ends.norm_out.forward_silu(&middle.forward(&xs)?)?)?;
+        let xs = self.encoder.forward(pictures, cx)?;
         let moments = match &self.quant {
             Some(quant) => quant.forward(&xs)?,
             None => xs,
@@ -156,37 +110,19 @@ impl Vae {
     }
 }
 
-/// The autoencoder's epsilon is fixed in diffusers' code.
-fn norms(config: &VaeConfig) -> Norms {
-    Norms { groups: config.norm_num_groups, epsilon: 1e-6, time_width: None }
-}
-
-fn build_encoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<EncoderBlock>, Middle)> {
-    let (norms, channels) = (norms(config), &config.block_out_channels);
-    let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
-    let mut inputs = first;
-    let mut blocks = Vec::new();
-    for (level, &outputs) in channels.iter().enumerate() {
-        let vb = vb.pp("down_blocks").pp(level);
-        let mut resnets = Vec::new();
-        for i in 0..config.layers_per_block {
-            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
-            inputs = outputs;
-        }
-        let halves = level + 1 < channels.len();
-        let downsample = halves.then(|| Downsample::load(outputs, true, &vb.pp("downsamplers.0"))).transpose()?;
-        blocks.push(EncoderBlock { resnets, downsample });
+fn encoder_config(config: &VaeConfig) -> EncoderConfig {
+    EncoderConfig {
+        inputs: config.in_channels,
+        outputs: 2 * config.latent_channels,
+        block_out_channels: config.block_out_channels.clone(),
+        layers_per_block: config.layers_per_block,
+        norm_num_groups: config.norm_num_groups,
+        has_attention: config.mid_block_add_attention,
     }
-    let ends = Ends {
-        conv_in: Conv3x3::load(config.in_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
-        norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
-        conv_out: Conv3x3::load(last, 2 * config.latent_channels, Geometry::SAME, &vb.pp("conv_out"))?,
-    };
-    Ok((ends, blocks, Middle::load(last, config, norms, &vb.pp("mid_block"))?))
 }
 
 fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
-    let norms = norms(config);
+    let norms = encoder::norms(config.norm_num_groups);
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
     let mut inputs = first;
@@ -207,5 +143,5 @@ fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<D
         norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
         conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
-    Ok((ends, blocks, Middle::load(first, config, norms, &vb.pp("mid_block"))?))
+    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"))?))
 }

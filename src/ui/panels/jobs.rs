@@ -9,7 +9,7 @@ use crate::engine::Lane;
 use crate::ui::shell::Cx;
 use crate::ui::theme;
 use crate::workbench::jobs::{ActiveJob, JobState};
-use crate::workbench::{Action, Command};
+use crate::workbench::{Action, Command, PanelKind};
 
 /// Live jobs shorter than this are not shown: they would only flicker.
 const BRIEF: Duration = Duration::from_millis(300);
@@ -22,7 +22,11 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         empty(ui, "Nothing runs. Generate a picture to see its progress here.");
         return;
     }
-    if ui.button("Cancel all").clicked() {
+    let cancel_all = ui.button("Cancel all");
+    if cx.view.take_focus(PanelKind::Jobs) {
+        cancel_all.request_focus();
+    }
+    if cancel_all.clicked() {
         cx.outbox.act(Action::CancelAll, cx.workbench);
     }
     for job in jobs {

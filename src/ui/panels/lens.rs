@@ -2,7 +2,7 @@
 
 use egui::{RichText, TextEdit, Ui};
 
-use super::{caption, empty, percent};
+use super::{caption, current_map, dimmed_while, empty, percent};
 use crate::analysis::heatmap;
 use crate::base::colormap::Colormap;
 use crate::document::TextField;
@@ -11,6 +11,7 @@ use crate::ui::shell::Cx;
 use crate::ui::textures::ABSOLUTE;
 use crate::ui::theme;
 use crate::workbench::PanelKind;
+use crate::workbench::lens::LensMap;
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let preferences = cx.workbench.preferences();
@@ -44,7 +45,7 @@ fn phrase(ui: &mut Ui, cx: &mut Cx<'_>, follows: bool) {
         .margin(egui::Margin::same(8))
         .desired_width(f32::INFINITY);
     let response = ui.add_enabled(!follows, edit).labelled_by(label.id);
-    if cx.view.focus == Some(PanelKind::Lens) {
+    if !follows && cx.view.take_focus(PanelKind::Lens) {
         response.request_focus();
     }
     if response.changed() {
@@ -59,7 +60,7 @@ fn result(ui: &mut Ui, cx: &Cx<'_>) {
         ui.label(RichText::new(why).color(tokens.error));
         return;
     }
-    let Some(map) = lens.map() else {
+    let Some(map) = current_map(cx.workbench) else {
         let text = match (cx.workbench.document().canvas.is_some(), cx.workbench.lens_phrase().is_empty()) {
             (false, _) => "Open a picture to see where a phrase is.",
             (true, true) => "Type a phrase to see where it is.",
@@ -69,19 +70,25 @@ fn result(ui: &mut Ui, cx: &Cx<'_>) {
         return;
     };
     let (low, high) = heatmap::range(&map.phrase.grid);
+    dimmed_while(ui, lens.is_pending(), "score", |ui| score(ui, map, low, high));
+    colour_scale(ui, cx, low, high);
+    if map.phrase.tokens_cut > 0 {
+        let text = format!("The phrase is {} tokens too long; the rest was not read.", map.phrase.tokens_cut);
+        ui.label(RichText::new(text).small().color(tokens.warning));
+    }
+}
+
+fn score(ui: &mut Ui, map: &LensMap, low: f32, high: f32) {
+    let tokens = theme::tokens(ui);
     ui.horizontal_wrapped(|ui| {
         ui.label("Whole picture");
         ui.label(RichText::new(format!("{:.3}", map.phrase.score)).monospace().strong());
         if let Some(bare) = map.phrase.score_without_marks {
             ui.label(RichText::new(format!("{bare:.3} without marks")).monospace().color(tokens.faint));
         }
-        ui.label(RichText::new(format!("patches {low:.3} to {high:.3}")).monospace().color(tokens.faint));
+        let patches = RichText::new(format!("patches {low:.3} to {high:.3}")).monospace().color(tokens.faint);
+        ui.add(egui::Label::new(patches).extend());
     });
-    colour_scale(ui, cx, low, high);
-    if map.phrase.tokens_cut > 0 {
-        let text = format!("The phrase is {} tokens too long; the rest was not read.", map.phrase.tokens_cut);
-        ui.label(RichText::new(text).small().color(tokens.warning));
-    }
 }
 
 fn colour_scale(ui: &mut Ui, cx: &Cx<'_>, low: f32, high: f32) {
@@ -98,7 +105,9 @@ fn colour_scale(ui: &mut Ui, cx: &Cx<'_>, low: f32, high: f32) {
         let [r, g, b] = preferences.colormap.rgb(strip as f32 / (strips - 1) as f32);
         ui.painter().rect_filled(part, 0.0, egui::Color32::from_rgb(r, g, b));
     }
-    response.on_hover_text(format!("From {low:.3} to {high:.3}"));
+    let text = format!("Colour scale from {low:.3} to {high:.3}");
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &text));
+    response.on_hover_text(text);
 }
 
 fn looks(ui: &mut Ui, cx: &Cx<'_>) {

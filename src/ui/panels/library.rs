@@ -3,18 +3,20 @@
 use egui::{RichText, TextEdit, Ui};
 
 use super::caption;
-use crate::prompt::modifier;
 use crate::ui::shell::Cx;
 use crate::ui::theme;
-use crate::workbench::Command;
+use crate::workbench::{Command, PanelKind};
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let label = caption(ui, "Search the library");
-    ui.add(TextEdit::singleline(&mut cx.view.library_search).hint_text("Words").desired_width(f32::INFINITY))
-        .labelled_by(label.id);
+    let search = TextEdit::singleline(&mut cx.view.library_search).hint_text("Words").margin(egui::Margin::same(8));
+    let search = ui.add(search.desired_width(f32::INFINITY)).labelled_by(label.id);
+    if cx.view.take_focus(PanelKind::Library) {
+        search.request_focus();
+    }
     let wanted = cx.view.library_search.trim().to_lowercase();
     let matches = |text: &str| wanted.is_empty() || text.to_lowercase().contains(&wanted);
-    let prompt = &cx.workbench.document().prompt;
+    cx.view.modifiers.follow(&cx.workbench.document().prompt, cx.workbench.library());
     for category in &cx.workbench.library().modifiers {
         let shown: Vec<&String> = category.modifiers.iter().filter(|text| matches(text)).collect();
         if shown.is_empty() {
@@ -24,9 +26,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
             for text in shown {
-                let is_on = modifier::contains(prompt, text);
+                let is_on = cx.view.modifiers.contains(text);
                 let fill = if is_on { theme::tokens(ui).accent_soft } else { theme::tokens(ui).raised };
-                let response = ui.add(egui::Button::new(text.as_str()).fill(fill).small());
+                let response = ui.add(egui::Button::new(text.as_str()).selected(is_on).fill(fill).small());
                 if response.clicked() {
                     cx.outbox.send(Command::ToggleModifier(text.clone()));
                 }

@@ -13,7 +13,8 @@ use egui::{RichText, Ui};
 
 use super::shell::Cx;
 use super::theme;
-use crate::workbench::PanelKind;
+use crate::workbench::lens::LensMap;
+use crate::workbench::{PanelKind, Workbench};
 
 /// Shows one panel.
 pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
@@ -42,6 +43,22 @@ fn caption(ui: &mut Ui, text: &str) -> egui::Response {
 fn empty(ui: &mut Ui, text: &str) {
     ui.add_space(theme::GRID);
     ui.label(RichText::new(text).color(theme::tokens(ui).faint));
+}
+
+/// The newest heatmap, if it is of the picture that is on the canvas now.
+pub(super) fn current_map(workbench: &Workbench) -> Option<&LensMap> {
+    let picture = workbench.document().canvas.as_ref()?.picture.revision();
+    workbench.lens().map().filter(|map| map.picture == picture)
+}
+
+/// Shows `content` dimmed while newer numbers are on their way; the dimming comes softly, so that quick answers do not flicker.
+fn dimmed_while<R>(ui: &mut Ui, pending: bool, salt: &str, content: impl FnOnce(&mut Ui) -> R) -> R {
+    let dimming = ui.ctx().animate_bool_with_time(ui.scope_id().with(salt), pending, 0.2);
+    ui.scope(|ui| {
+        ui.multiply_opacity(1.0 - 0.55 * dimming);
+        content(ui)
+    })
+    .inner
 }
 
 /// A slider from 0 to 100 % with its label.

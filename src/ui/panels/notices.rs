@@ -5,15 +5,19 @@ use egui::{RichText, Ui};
 use super::empty;
 use crate::ui::shell::Cx;
 use crate::ui::theme;
-use crate::workbench::Command;
 use crate::workbench::notices::{Level, Notice};
+use crate::workbench::{Command, PanelKind};
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     if cx.workbench.notices().is_empty() {
         empty(ui, "Nothing to report.");
         return;
     }
-    if ui.button("Clear all").clicked() {
+    let clear_all = ui.button("Clear all");
+    if cx.view.take_focus(PanelKind::Notices) {
+        clear_all.request_focus();
+    }
+    if clear_all.clicked() {
         cx.outbox.send(Command::ClearNotices);
     }
     for notice in cx.workbench.notices().iter().rev() {
@@ -40,7 +44,8 @@ fn row(ui: &mut Ui, notice: &Notice, cx: &Cx<'_>) {
                 {
                     cx.outbox.act(fix, cx.workbench);
                 }
-                if ui.add(egui::Button::new(RichText::new("Dismiss").small()).small()).clicked() {
+                let dismiss = ui.add(egui::Button::new(RichText::new("Dismiss").small()).small());
+                if dismiss.clicked() {
                     cx.outbox.send(Command::DismissNotice(notice.id));
                 }
             });

@@ -9,7 +9,7 @@ use crate::job::sampling::{Sampler, Sampling};
 use crate::ui::shell::{Cx, icon_action};
 use crate::ui::theme::{self, ACCENT};
 use crate::ui::tiles::Slot;
-use crate::workbench::{Action, Command, PreviewTarget};
+use crate::workbench::{Action, Command, PanelKind, PreviewTarget, ViewCommand};
 
 /// Below this width the picture stands above the controls instead of beside them.
 const NARROW: f32 = 560.0;
@@ -38,7 +38,9 @@ fn picture(ui: &mut Ui, cx: &mut Cx<'_>, side: f32) {
     let tokens = theme::tokens(ui);
     let preview = cx.workbench.preview();
     let (frame, response) = ui.allocate_exact_size(vec2(side, side), Sense::hover());
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, "Preview picture"));
+    let nothing = preview.failure().unwrap_or("Type a prompt, and a picture forms here.");
+    let label = if preview.shown().is_some() { "Preview picture" } else { nothing };
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, label));
     ui.painter().rect_filled(frame, 8.0, tokens.field);
     match preview.shown() {
         Some(shown) => {
@@ -48,9 +50,8 @@ fn picture(ui: &mut Ui, cx: &mut Cx<'_>, side: f32) {
             cx.textures.pictures.paint(Slot::Preview, ui.painter(), shown, place, false);
         }
         None => {
-            let text = preview.failure().unwrap_or("Type a prompt, and a picture forms here.");
             let galley = ui.painter().layout(
-                text.to_owned(),
+                nothing.to_owned(),
                 egui::TextStyle::Body.resolve(ui.style()),
                 tokens.faint,
                 side - 32.0,
@@ -74,7 +75,11 @@ fn controls(ui: &mut Ui, cx: &mut Cx<'_>) {
     ui.horizontal_wrapped(|ui| {
         let target = cx.workbench.preview().target();
         for (choice, name) in [(PreviewTarget::NewPicture, "New picture"), (PreviewTarget::Inpaint, "Inpaint mask")] {
-            if ui.selectable_label(target == choice, name).clicked() {
+            let response = ui.selectable_label(target == choice, name);
+            if target == choice && cx.view.take_focus(PanelKind::Preview) {
+                response.request_focus();
+            }
+            if response.clicked() {
                 cx.outbox.send(Command::SetPreviewTarget(choice));
             }
         }
@@ -110,6 +115,11 @@ fn controls(ui: &mut Ui, cx: &mut Cx<'_>) {
         let can_send = Action::SendToCanvas.resolve(cx.workbench).is_some();
         if ui.add_enabled(can_send, egui::Button::new("Send to canvas")).clicked() {
             cx.outbox.act(Action::SendToCanvas, cx.workbench);
+        }
+        if let Some(save) = Action::SaveResult.resolve(cx.workbench)
+            && ui.button(Action::SaveResult.text().0).on_hover_text(Action::SaveResult.text().1).clicked()
+        {
+            cx.outbox.send(save);
         }
     });
 }
@@ -178,6 +188,14 @@ fn results(ui: &mut Ui, cx: &mut Cx<'_>) {
                 ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, ACCENT), egui::StrokeKind::Outside);
             }
             let help = format!("Seed {}: {}", made.seed, made.spec.prompt);
+            response.context_menu(|ui| {
+                if ui.button("Send to canvas").clicked() {
+                    cx.outbox.send(Command::SendToCanvas(Some(index)));
+                }
+                if ui.button(Action::SaveResult.text().0).clicked() {
+                    cx.outbox.send(Command::View(ViewCommand::SaveResultDialog(index)));
+                }
+            });
             if response.on_hover_text(help).clicked() {
                 cx.outbox.send(Command::SelectResult((!is_selected).then_some(index)));
             }

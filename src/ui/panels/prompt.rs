@@ -5,7 +5,7 @@ use egui::{RichText, TextEdit, Ui};
 use super::caption;
 use crate::document::TextField;
 use crate::job::output::TokenCount;
-use crate::prompt::{modifier, phrase};
+use crate::prompt::phrase;
 use crate::ui::shell::Cx;
 use crate::ui::theme;
 use crate::workbench::{Command, PanelKind};
@@ -46,7 +46,7 @@ fn field(
         .show(ui);
     let response = output.response.response.labelled_by(label.id);
     if which == TextField::Prompt {
-        if cx.view.focus == Some(PanelKind::Prompt) {
+        if cx.view.take_focus(PanelKind::Prompt) {
             response.request_focus();
         }
         if let Some(range) = output.cursor_range {
@@ -72,10 +72,11 @@ fn token_count(ui: &mut Ui, count: Option<TokenCount>) {
 }
 
 /// The modifiers of the library that are in the prompt: one click takes one out.
-fn active_modifiers(ui: &mut Ui, cx: &Cx<'_>) {
+fn active_modifiers(ui: &mut Ui, cx: &mut Cx<'_>) {
     let prompt = &cx.workbench.document().prompt;
+    cx.view.modifiers.follow(prompt, cx.workbench.library());
     let known = cx.workbench.library().modifiers.iter().flat_map(|category| &category.modifiers);
-    let active: Vec<&String> = known.filter(|text| modifier::contains(prompt, text)).collect();
+    let active: Vec<&String> = known.filter(|text| cx.view.modifiers.contains(text)).collect();
     if active.is_empty() {
         if phrase::phrases(prompt).next().is_some() {
             super::empty(ui, "Modifiers and templates are in the library, on the tab above.");
@@ -87,7 +88,10 @@ fn active_modifiers(ui: &mut Ui, cx: &Cx<'_>) {
         ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
         for text in active {
             let chip = egui::Button::new(format!("{text}  ×")).fill(theme::tokens(ui).accent_soft).small();
-            if ui.add(chip).on_hover_text("Take it out of the prompt").clicked() {
+            let response = ui.add(chip);
+            let label = format!("Take {text} out of the prompt");
+            response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &label));
+            if response.on_hover_text(label).clicked() {
                 cx.outbox.send(Command::ToggleModifier(text.clone()));
             }
         }
