@@ -443,3 +443,50 @@ fn what_cannot_be_run_is_refused_with_the_file_and_a_reason() {
     check("siglip", &rename("tokenizer.json", "spiece.model"), &["spiece.model", "tokenizer.json"]);
     assert_eq!(changed("siglip", |_| ()), "");
 }
+
+#[test]
+fn damaged_bytes_and_numbers_never_cause_a_panic() {
+    let cx = TaskCx::detached();
+    for model in ["siglip", "open_clip_custom"] {
+        let copy = tempfile::tempdir().unwrap();
+        let mut originals = Vec::new();
+        for entry in std::fs::read_dir(folder().join(model)).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::write(copy.path().join(path.file_name().unwrap()), &bytes).unwrap();
+            originals.push((copy.path().join(path.file_name().unwrap()), bytes));
+        }
+        originals.sort();
+        let files = ModelFiles::Folder(copy.path().to_owned());
+        let mut random = 1u64;
+        let mut below = move |bound: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % bound
+        };
+        for _ in 0..400 {
+            let (path, original) = &originals[below(originals.len())];
+            // Where structure is: the header of weights, all of a configuration.
+            let mut bytes = original.clone();
+            let reach = bytes.len().min(9000);
+            let digits: Vec<usize> = (8..reach).filter(|at| bytes[*at].is_ascii_digit()).collect();
+            for _ in 0..=below(2) {
+                if below(2) == 0 && !digits.is_empty() {
+                    bytes[digits[below(digits.len())]] = b'0' + below(10) as u8;
+                } else {
+                    bytes[below(reach)] = below(256) as u8;
+                }
+            }
+            std::fs::write(path, &bytes).unwrap();
+            // A change may be harmless; then the model must run, or say why it does not.
+            if let Ok(clip) = Clip::load(&files, DType::F32, &Device::Cpu) {
+                let _ = clip.text_encode("a red dog", &cx);
+                let _ = clip.image_encode(&picture(), &cx);
+                let image = MarkedPicture { picture: picture(), marks: Vec::new() };
+                let phrases = vec!["a dog".to_owned()];
+                let model = maquette::job::ModelRef::builtin();
+                let _ = clip.heatmaps(&HeatmapSpec { model, image, phrases, method: HeatmapMethod::Auto }, &cx);
+            }
+            std::fs::write(path, original).unwrap();
+        }
+    }
+}
