@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::models::error::{ModelError, Result};
-use crate::models::files::ModelFiles;
+use crate::models::files::{ModelFiles, Weights};
 use crate::models::kernels::Activation;
 
 /// The configuration that transformers writes.
@@ -101,11 +101,11 @@ pub struct ClipConfig {
 }
 
 impl ClipConfig {
-    /// Reads a model's folder.
+    /// Reads a model's folder. `weights` are its own: some configurations leave it to them to say how large the model is.
     ///
     /// # Errors
     /// If no configuration is there, or it asks for something that our net does not have.
-    pub fn load(files: &ModelFiles) -> Result<Self> {
+    pub fn load(files: &ModelFiles, weights: &Weights) -> Result<Self> {
         let is_huggingface = |value: &Value| {
             ["model_type", "text_config", "vision_config", "projection_dim"].iter().any(|key| value.get(key).is_some())
         };
@@ -119,7 +119,7 @@ impl ClipConfig {
         if !files.has(file) {
             return Err(ModelError::MissingFile { path: files.path_of(CONFIG) });
         }
-        super::open_clip::parse(&files.read_json(file)?).map_err(|reason| bad(files, file, reason))
+        super::open_clip::parse(&files.read_json(file)?, weights).map_err(|reason| bad(files, file, reason))
     }
 }
 

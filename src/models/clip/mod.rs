@@ -9,6 +9,7 @@ mod open_clip;
 mod pool;
 mod positions;
 mod text;
+mod timm;
 mod vision;
 
 pub use config::{ClipConfig, Head, Pooling, TextConfig, VisionConfig};
@@ -45,8 +46,8 @@ impl ClipModel {
     /// # Errors
     /// If a file is missing or damaged, or a tensor is missing or of another shape.
     pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
-        let config = ClipConfig::load(files)?;
         let weights = open(files)?;
+        let config = ClipConfig::load(files, &weights)?;
         let vb = names::builder(&weights, dtype, device);
         Self::build(&config, &weights, &vb).map_err(|error| explain(files, error))
     }

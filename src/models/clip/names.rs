@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 
-use super::open_clip;
+use super::{open_clip, timm};
 use crate::models::files::{Naming, Place, Weights};
 
 /// The tensors of `weights` by transformers' names, whatever the file calls them: those names with or without a prefix, a text
@@ -14,10 +14,15 @@ pub(super) fn builder(weights: &Weights, dtype: DType, device: &Device) -> VarBu
 
 fn naming(weights: &Weights) -> Naming {
     let prefix = |tail: &str| weights.names().find_map(|name| name.strip_suffix(tail)).map(str::to_owned);
-    if let Some(root) = prefix("visual.transformer.resblocks.0.attn.in_proj_weight") {
+    let trunk = prefix("visual.trunk.patch_embed.proj.weight");
+    let is_timm = trunk.is_some();
+    if let Some(root) = trunk.or_else(|| prefix("visual.transformer.resblocks.0.attn.in_proj_weight")) {
         let text = if weights.has(&format!("{root}text.token_embedding.weight")) { "text." } else { "" };
         return Box::new(move |weights, name| {
-            let mut place = open_clip::place(text, name);
+            let mut place = match name.strip_prefix("vision_model.").filter(|_| is_timm) {
+                Some(inside) => timm::place(inside),
+                None => open_clip::place(text, name),
+            };
             place.name.insert_str(0, &root);
             // A projection with a bias is a layer of its own, which is not on its side.
             if place.is_transposed && !weights.has(&place.name) {

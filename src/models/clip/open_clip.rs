@@ -1,21 +1,22 @@
 //! `open_clip_config.json` and open_clip's names of tensors (open_clip `model.py`, `transformer.py`).
 //!
 //! # Limitations
-//! Vision towers of timm, text towers of transformers, CoCa and the experimental blocks are refused by name.
+//! Vision towers of timm other than SigLIP's ([`super::timm`]), text towers of transformers, CoCa and the experimental blocks are
+//! refused by name.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::{ClipConfig, Head, Pooling, Side, TextConfig, VisionConfig};
-use crate::models::files::Place;
+use super::timm;
+use crate::models::files::{Place, Weights};
 use crate::models::kernels::Activation;
 
 /// The configuration that open_clip writes.
 pub(super) const CONFIG: &str = "open_clip_config.json";
 
 /// Settings that change the net into one that we do not have, and their harmless values besides null and false.
-const UNSUPPORTED: [(&str, &str); 18] = [
-    ("timm_model_name", ""),
+const UNSUPPORTED: [(&str, &str); 17] = [
     ("hf_model_name", ""),
     ("ls_init_value", ""),
     ("attentional_pool", ""),
@@ -61,6 +62,8 @@ struct Vision {
     image_size: Side,
     no_ln_pre: bool,
     pool_type: String,
+    timm_model_name: Option<String>,
+    timm_pool: Option<String>,
     act_kwargs: Option<Arguments>,
     norm_kwargs: Option<Arguments>,
 }
@@ -76,6 +79,8 @@ impl Default for Vision {
             image_size: Side::One(224),
             no_ln_pre: false,
             pool_type: "tok".to_owned(),
+            timm_model_name: None,
+            timm_pool: None,
             act_kwargs: None,
             norm_kwargs: None,
         }
@@ -119,18 +124,18 @@ impl Default for Text {
 }
 
 /// Reads a configuration, whole or its `model_cfg` alone.
-pub(super) fn parse(value: &Value) -> Result<ClipConfig, String> {
+pub(super) fn parse(value: &Value, weights: &Weights) -> Result<ClipConfig, String> {
     let model = value.get("model_cfg").unwrap_or(value);
     for part in [Some(model), model.get("vision_cfg"), model.get("text_cfg")].into_iter().flatten() {
         refuse(part)?;
     }
     let whole = Whole::deserialize(model).map_err(|error| error.to_string())?;
     let Whole { embed_dim, quick_gelu, vision_cfg, text_cfg } = whole;
-    Ok(ClipConfig {
-        text: text(&text_cfg, embed_dim, quick_gelu)?,
-        vision: vision(&vision_cfg, embed_dim, quick_gelu)?,
-        is_dense: false,
-    })
+    let vision = match &vision_cfg.timm_model_name {
+        Some(name) => timm::vision(name, vision_cfg.timm_pool.as_deref(), vision_cfg.image_size.square()?, weights)?,
+        None => vision(&vision_cfg, embed_dim, quick_gelu)?,
+    };
+    Ok(ClipConfig { text: text(&text_cfg, embed_dim, quick_gelu)?, vision, is_dense: false })
 }
 
 fn refuse(part: &Value) -> Result<(), String> {
@@ -212,6 +217,9 @@ pub(super) fn place(text: &str, name: &str) -> Place {
     let plain = |name: String| Place::plain(name);
     match name {
         "text_projection.weight" => return transposed(format!("{text}text_projection")),
+        // Where the head of the vision tower is SigLIP's, the projection is asked for by SigLIP's name.
+        "text_model.head.weight" => return transposed(format!("{text}text_projection")),
+        "text_model.head.bias" => return plain(format!("{text}text_projection.bias")),
         "text_projection.bias" => return plain(format!("{text}text_projection.bias")),
         "visual_projection.weight" => return transposed("visual.proj".to_owned()),
         _ => {}

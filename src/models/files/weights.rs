@@ -129,6 +129,11 @@ impl Weights {
         self.0.tensors.contains_key(name)
     }
 
+    /// The sides of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.0.tensors.get(name).map(|(_, entry)| &*entry.shape)
+    }
+
     /// The file's own names of its tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.tensors.keys().map(String::as_str)

@@ -302,6 +302,37 @@ def open_clip_models():
     open_clip_model("open_clip_custom", {k: v for k, v in quick.items() if k != "custom_text"}, True, simple, dict(mean=[0.5] * 3, std=[0.5] * 3, interpolation="bilinear", resize_mode="squash"), torch.bfloat16)
 
 
+def open_clip_siglip(ids):
+    """SigLIP as open_clip has it: timm's vision tower. Names decide sizes there, so a small one is put in a large one's place."""
+    import timm
+
+    name, folder = "open_clip_siglip", HERE / "open_clip_siglip"
+    folder.mkdir(exist_ok=True)
+    vision = dict(image_size=32, timm_model_name="vit_base_patch16_siglip_224", timm_model_pretrained=False, timm_pool="map", timm_proj="none")
+    text = dict(context_length=16, vocab_size=150, width=24, heads=2, layers=1, no_causal_mask=True, proj_bias=True, pool_type="last", norm_kwargs=dict(eps=1e-6))
+    config = dict(embed_dim=24, init_logit_bias=-10, custom_text=True, vision_cfg=vision, text_cfg=text)
+    create = timm.create_model
+    timm.create_model = lambda name, **rest: create(name, **{**rest, "embed_dim": 24, "depth": 2, "patch_size": 8, "mlp_ratio": 1.5, "img_size": 32})
+    model = open_clip.CustomTextCLIP(**{k: v for k, v in config.items() if k != "custom_text"})
+    timm.create_model = create
+    randomise(model)
+    model.logit_scale.data.fill_(1.3)
+    model.logit_bias.data.fill_(-2.5)
+    model = model.half().float()
+    save_file(half(model), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": dict(mean=[0.5] * 3, std=[0.5] * 3, interpolation="bicubic", resize_mode="squash")}, indent=1))
+    x = pixels(32, 32)
+    with torch.no_grad():
+        text, image = model.encode_text(ids), model.encode_image(x)
+        keep(f"{name}/ids", ids.int())
+        keep(f"{name}/pixels_32x32", x[0])
+        keep(f"{name}/text", text)
+        keep(f"{name}/image_32x32", image[0])
+        similarity(name, image, text, model.logit_scale.exp(), model.logit_bias)
+        for i, states in enumerate(model.visual.trunk.forward_intermediates(x, intermediates_only=True, output_fmt="NLC")):
+            keep(f"{name}/vision_32x32/states_{i + 1}", states)
+
+
 def resampling():
     # Widths first, as Pillow before 13 and torchvision always do; Pillow 13 takes heights first where that is faster.
     small = PICTURE.crop((0, 0, 41, 33))
@@ -318,6 +349,7 @@ def main():
     siglip()
     siglip2()
     open_clip_models()
+    open_clip_siglip(torch.stack([expected["siglip/ids_0"], expected["siglip/ids_3"]]).long())
     resampling()
     save_file(expected, HERE / "expected.safetensors")
 
