@@ -94,6 +94,40 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
 }
 
 #[test]
+fn given_noise_becomes_the_latents_of_the_diffusers_pipeline() {
+    let folder = Folder::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diffusion");
+    let noise = golden.join("samplers.safetensors");
+    let expected = candle_core::safetensors::load(&noise, &candle_core::Device::Cpu).unwrap();
+    let values = |tensor: &candle_core::Tensor| -> Vec<f32> { tensor.flatten_all().unwrap().to_vec1().unwrap() };
+    for (name, more) in [
+        ("own", &[][..]),
+        ("ddim", &["--sampler", "ddim"]),
+        ("euler-a", &["--sampler", "euler-a"]),
+        ("euler-karras", &["--sampler", "euler", "--schedule", "karras"]),
+        ("dpm++2m-exponential", &["--sampler", "dpm++2m", "--schedule", "exponential"]),
+        ("unipc", &["--sampler", "unipc"]),
+        ("tcd-eta", &["--sampler", "tcd", "--eta", "0"]),
+        ("rescale", &["--sampler", "euler", "--guidance-rescale", "0.7"]),
+    ] {
+        let (out, saved) = (folder.path("a.png"), folder.path("latents.safetensors"));
+        let (out, saved_text) = (text(&out), text(&saved));
+        let (model, noise) = (text(&golden.join("sd1")), text(&noise));
+        let fixed = ["generate", "--prompt", "a red cube", "--negative", "blurry", "--steps", "8", "--guidance", "5"];
+        let files = ["--model", &model, "--noise", &noise, "--save-latents", &saved_text, "--out", &out];
+        let value = json(&[&fixed[..], &files, &["--seed", "3", "--size", "16x16", "--json"], more].concat());
+        assert_eq!(value["remarks"].as_array().unwrap().len(), 0, "{name}: {}", value["remarks"]);
+        assert_eq!(value["job"]["noise"]["shape"], serde_json::json!([4, 8, 8]));
+        let made = candle_core::safetensors::load(&saved, &candle_core::Device::Cpu).unwrap();
+        assert_eq!(made["latents"].dims(), [1, 4, 8, 8]);
+        let (got, want) = (values(&made["latents"]), values(&expected[&format!("picture.{name}")]));
+        let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+        let off_by = power(&mut got.iter().zip(&want).map(|(a, b)| a - b)) / power(&mut want.iter().copied());
+        assert!(off_by < 1e-4, "{name}: relative RMS {off_by:e}");
+    }
+}
+
+#[test]
 fn inpainting_keeps_every_pixel_outside_the_mask() {
     let folder = Folder::new();
     let size = maquette::base::geom::Extent::new(160, 144);
@@ -278,6 +312,14 @@ fn bad_models_and_numbers_are_refused() {
     check(&["--model", "no-such-model"], "no such folder");
     check(&["--model", &text(folder.0.path())], "model_index.json");
     check(&["--sampler", "magic"], "dpm++2m");
+    check(&["--schedule", "magic"], "karras");
+    check(&["--rng", "magic"], "cuda");
+    check(&["--eta", "2"], "eta");
+    check(&["--guidance-rescale", "nan"], "rescale");
+    check(&["--noise", &sample()], "safetensors");
+    check(&["--noise", &text(&folder.path("missing"))], "cannot read noise");
+    check(&["--noise", &sample(), "--count", "2"], "--count");
+    check(&["--save-latents", &text(&folder.path("nowhere/l.safetensors"))], "no such folder");
     check(&["--size", "12"], "WIDTHxHEIGHT");
     check(&["--size", "9000x9000"], "2048");
     check(&["--steps", "0"], "steps");

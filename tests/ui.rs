@@ -275,6 +275,22 @@ fn the_palette_finds_and_runs_a_command() {
 }
 
 #[test]
+fn sampler_and_schedule_are_chosen_from_menus() {
+    let mut harness = window();
+    let mut choose = |menu: &str, choice: &str| {
+        harness.get_by_role_and_label(Role::ComboBox, menu).click();
+        harness.run_steps(3);
+        harness.get_by_role_and_label(Role::Button, choice).click();
+        harness.run_steps(3);
+        let sampling = &app(&harness).workbench().document().sampling;
+        (sampling.sampler.map(|sampler| sampler.id()), sampling.schedule.id())
+    };
+    assert_eq!(choose("Sampler", "DPM++ 2M SDE"), (Some("dpm++2m-sde"), "default"));
+    assert_eq!(choose("Schedule", "Karras"), (Some("dpm++2m-sde"), "karras"));
+    assert_eq!(choose("Sampler", "Model's own"), (None, "karras"));
+}
+
+#[test]
 fn the_path_dialog_is_walked_through_by_tab() {
     let mut harness = window();
     press(&mut harness, Modifiers::COMMAND, Key::O);

@@ -34,6 +34,7 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
         sampling,
         count: 1,
         init: None,
+        noise: None,
     })
 }
 

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::base::geom::Extent;
 use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
-use crate::job::sampling::Sampler;
+use crate::job::sampling::{RandomSource, Sampler, Schedule};
 use crate::job::spec::{Combine, HeatmapMethod};
 use crate::store::preferences::UserFolders;
 
@@ -92,18 +92,37 @@ pub(super) struct Generate {
     /// Catalogue id or folder in diffusers layout
     #[arg(long, default_value = "builtin")]
     pub(super) model: String,
-    /// euler, euler-a, ddim or dpm++2m
-    #[arg(long, default_value = "euler")]
-    pub(super) sampler: Sampler,
+    /// ddim, pndm, euler, euler-a, heun, dpm++2m, dpm++2m-sde, dpm++sde, unipc, lcm or tcd (default: what the model's own
+    /// scheduler_config.json says)
+    #[arg(long)]
+    pub(super) sampler: Option<Sampler>,
+    /// Noise levels to visit: default (what the model says), karras, exponential or uniform
+    #[arg(long, default_value = "default")]
+    pub(super) schedule: Schedule,
+    /// Fresh noise of ddim and tcd, 0 to 1 (default: none for ddim, 0.3 for tcd)
+    #[arg(long)]
+    pub(super) eta: Option<f32>,
     /// Steps of sampling
     #[arg(long, default_value_t = 20)]
     pub(super) steps: u32,
     /// Classifier-free guidance scale
     #[arg(long, default_value_t = 5.0)]
     pub(super) guidance: f32,
+    /// Takes the excess contrast of strong guidance back, 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    pub(super) guidance_rescale: f32,
     /// Start of the noise (default: a random one, which is printed)
     #[arg(long)]
     pub(super) seed: Option<u64>,
+    /// Whose random numbers a seed means: cpu or cuda (those of PyTorch)
+    #[arg(long, default_value = "cpu")]
+    pub(super) rng: RandomSource,
+    /// safetensors file with the first noise under "noise", (1, channels, height, width); it decides the size
+    #[arg(long, conflicts_with = "count")]
+    pub(super) noise: Option<PathBuf>,
+    /// safetensors file to write what is decoded to, under "latents"; with --count, NAME-SEED.safetensors beside it
+    #[arg(long)]
+    pub(super) save_latents: Option<PathBuf>,
     /// WIDTHxHEIGHT in pixels (default: that of the built-in model)
     #[arg(long)]
     pub(super) size: Option<Extent>,

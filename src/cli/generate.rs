@@ -3,14 +3,14 @@
 use super::args::Generate;
 use super::json;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
-use crate::base::geom::Extent;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::job::{JobOutput, JobSpec};
-use crate::store::pictures;
+use crate::store::{latents, pictures};
 
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
+    args.save_latents.as_deref().map_or(Ok(()), session::check_out)?;
     let spec = prepare(args)?;
     let mut remarks: Vec<String> = Vec::new();
     let (mut files, mut model_sha256) = (Vec::new(), String::new());
@@ -28,6 +28,10 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
                 say!("{}  (seed {seed})", path.display());
             }
             files.push(path.display().to_string());
+        }
+        if let (Some(path), Some(made)) = (&args.save_latents, generated.latents.first()) {
+            let seed = one.sampling.seed.to_string();
+            latents::write(&if args.count == 1 { path.clone() } else { numbered(path, &seed) }, made)?;
         }
         for remark in generated.remarks.iter().filter(|remark| !remarks.contains(remark)).cloned().collect::<Vec<_>>() {
             eprintln!("maquette: note: {remark}");
@@ -52,19 +56,23 @@ fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
         }),
     };
     let default = Sampling::default();
-    let size = args.size.unwrap_or_else(|| Extent::new(default.size.width, default.size.height));
     Ok(GenerateSpec {
         model: args.model.as_str().into(),
         prompt: args.prompt.clone(),
         negative: args.negative.clone(),
         sampling: Sampling {
             sampler: args.sampler,
+            schedule: args.schedule,
             steps: args.steps,
             guidance: args.guidance,
+            guidance_rescale: args.guidance_rescale,
+            eta: args.eta,
             seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
-            size,
+            rng: args.rng,
+            size: args.size.unwrap_or(default.size),
         },
         count: args.count,
         init,
+        noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
     })
 }

@@ -11,6 +11,7 @@ use crate::engine::options::EngineOptions;
 use crate::engine::{CandleBackend, Engine, EventKind, Lane};
 use crate::job::{JobError, JobOutput, JobSpec};
 use crate::store::atomic;
+use crate::store::latents::LatentsError;
 use crate::store::pictures::{self, PictureError};
 
 /// Prints a line on standard output. Whoever reads it may have heard enough (`| head`): that ends the program, quietly.
@@ -65,6 +66,15 @@ impl From<PictureError> for Failure {
         match error {
             PictureError::Unwritable { .. } => Self::Failed(error.to_string()),
             _ => Self::BadInput(error.to_string()),
+        }
+    }
+}
+
+impl From<LatentsError> for Failure {
+    fn from(error: LatentsError) -> Self {
+        match error {
+            LatentsError::Unwritable { .. } => Self::Failed(error.to_string()),
+            LatentsError::Unreadable { .. } => Self::BadInput(error.to_string()),
         }
     }
 }

@@ -95,6 +95,7 @@ fn generate(prompt: &str, count: u32, init: Option<InitSpec>, session: &mut Sess
         sampling: Sampling { seed: *SEEDS.start(), ..Sampling::default() },
         count,
         init,
+        noise: None,
     };
     let output = session.run(JobSpec::Generate(spec))?;
     match &*output {
@@ -109,7 +110,7 @@ fn make(session: &mut Session) -> Result<(Section, Generated), Failure> {
         .pictures
         .iter()
         .map(|(seed, picture)| (format!("generated-{seed}.png"), format!("seed {seed}"), picture.clone()));
-    let text = format!("“{PROMPT}”, four seeds, {} steps of Euler.", Sampling::default().steps);
+    let text = format!("“{PROMPT}”, four seeds, {} steps.", Sampling::default().steps);
     Ok((Section { title: "Generation", text, pictures: shown.collect() }, generated))
 }
 

@@ -143,7 +143,7 @@ fn generated(spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated, JobError
         }
         pictures.push((seed, flat(spec, seed)));
     }
-    Ok(Generated { pictures, remarks: Vec::new(), model_hash: "0".repeat(64) })
+    Ok(Generated { pictures, latents: Vec::new(), remarks: Vec::new(), model_hash: "0".repeat(64) })
 }
 
 /// One colour from prompt and seed; with an init picture only the masked pixels take it.

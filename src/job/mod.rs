@@ -5,6 +5,7 @@
 
 pub mod annotation;
 pub mod error;
+pub mod latents;
 pub mod model;
 pub mod output;
 pub mod sampling;

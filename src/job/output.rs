@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::latents::Latents;
 use crate::base::pixels::Picture;
 
 /// What a finished job gives back.
@@ -121,6 +122,8 @@ pub struct ZeroShotTable {
 pub struct Generated {
     /// Each with the seed that made it.
     pub pictures: Vec<(u64, Picture)>,
+    /// What they were decoded from, in the same order; fewer where a picture was kept as it was.
+    pub latents: Vec<Latents>,
     /// What a person should know: words that were cut, a size that was rounded.
     pub remarks: Vec<String>,
     /// Identifies the exact weights: hexadecimal SHA-256.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::annotation::Mark;
+use super::latents::Latents;
 use super::model::ModelRef;
 use super::sampling::Sampling;
 use crate::base::pixels::{Mask, Picture};
@@ -210,6 +211,10 @@ pub struct GenerateSpec {
     pub count: u32,
     /// Where to start from.
     pub init: Option<InitSpec>,
+    /// The first noise, of unit variance, instead of the seed's; it decides the size of the picture. Later noise is the
+    /// seed's from its start, as in diffusers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Latents>,
 }
 
 /// Pictures or texts to embed.

@@ -10,6 +10,7 @@ pub mod files;
 pub mod hook;
 pub mod judge;
 pub mod kernels;
+pub mod philox;
 pub mod preprocess;
 pub mod resample;
 pub mod rng;

@@ -5,11 +5,40 @@
 use candle_core::{Device, Shape, Tensor};
 
 use super::error::Result;
+use super::philox::PhiloxRng;
+use crate::job::sampling::RandomSource;
 
 const STATE: usize = 624;
 const SHIFT: usize = 397;
 /// PyTorch fills whole blocks of this many numbers at once.
 const BLOCK: usize = 16;
+
+/// One of PyTorch's generators.
+#[derive(Debug, Clone)]
+pub enum Generator {
+    /// That of the CPU.
+    Cpu(TorchRng),
+    /// That of CUDA.
+    Cuda(PhiloxRng),
+}
+
+impl Generator {
+    /// The generator after `torch.manual_seed(seed)`.
+    pub fn new(source: RandomSource, seed: u64) -> Self {
+        match source {
+            RandomSource::Cpu => Self::Cpu(TorchRng::new(seed)),
+            RandomSource::Cuda => Self::Cuda(PhiloxRng::new(seed)),
+        }
+    }
+
+    /// `count` numbers from the standard normal distribution.
+    pub fn randn(&mut self, count: usize) -> Vec<f32> {
+        match self {
+            Self::Cpu(rng) => rng.randn(count),
+            Self::Cuda(rng) => rng.randn(count),
+        }
+    }
+}
 
 /// Mersenne Twister 19937 (Matsumoto and Nishimura 1998) with PyTorch's ways of drawing from it
 /// (`ATen/core/MT19937RNGEngine.h`, `ATen/native/cpu/DistributionTemplates.h`).

@@ -11,14 +11,15 @@ use super::sample::{Run, Start};
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
+use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
-use crate::job::sampling::Sampling;
+use crate::job::sampling::{Sampling, Schedule};
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::models::diffusion::{Conditions, Unet, Vae};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::preprocess::resize;
-use crate::models::schedulers::SchedulerConfig;
+use crate::models::schedulers::{Method, SchedulerConfig};
 
 /// Longest side of a generated picture, in pixels.
 const MAX_SIDE: u32 = 2048;
@@ -105,6 +106,7 @@ impl Diffusion {
     /// [`ModelError::BadInput`] if a number makes no sense, [`ModelError::Cancelled`] if the task is cancelled.
     pub fn generate(&self, spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated> {
         let mut remarks = Vec::new();
+        let method = self.checked_method(&spec.sampling, &mut remarks)?;
         let size = self.checked_size(spec, &mut remarks)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
@@ -118,6 +120,8 @@ impl Diffusion {
             unet: &self.unet,
             scheduler: &self.scheduler,
             sampling: &spec.sampling,
+            method,
+            noise: spec.noise.as_ref(),
             prompt: &prompt,
             negative: &negative,
             shape: [self.vae.latent_channels(), size.height as usize / factor, size.width as usize / factor],
@@ -125,27 +129,24 @@ impl Diffusion {
             preview: &preview,
             device: &self.device,
         };
-        let (steps, mut pictures) = (run.steps(), Vec::new());
-        if steps == 0 {
+        let (calls, mut pictures, mut made) = (run.calls(), Vec::new(), Vec::new());
+        if calls == 0 {
             remarks.push("the strength is too low for a single step: the picture was kept as it was".to_owned());
-        }
-        if spec.sampling.steps as usize > self.scheduler.num_train_timesteps {
-            let most = self.scheduler.num_train_timesteps;
-            remarks.push(format!("this model knows only {most} levels of noise, so that many steps were taken"));
         }
         for index in 0..spec.count {
             let seed = spec.sampling.seed.wrapping_add(u64::from(index));
             let picture = match &inpainting {
-                Some(inpainting) if steps == 0 => inpainting.unchanged(size),
+                Some(inpainting) if calls == 0 => inpainting.unchanged(size),
                 _ => {
-                    let total = spec.count.saturating_mul(steps);
-                    let latents = run.latents(seed, index.saturating_mul(steps), total, cx)?;
-                    self.finish(&latents, inpainting.as_ref(), cx)?
+                    let total = spec.count.saturating_mul(calls);
+                    let latents = run.latents(seed, index.saturating_mul(calls), total, cx)?;
+                    made.extend(Latents::new(run.shape, latents.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
+                    self.finish(&latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?
                 }
             };
             pictures.push((seed, picture));
         }
-        Ok(Generated { pictures, remarks, model_hash: self.model_hash(cx)? })
+        Ok(Generated { pictures, latents: made, remarks, model_hash: self.model_hash(cx)? })
     }
 
     /// `picture` through the autoencoder and back. Its sides must be multiples of the autoencoder's factor.
@@ -206,6 +207,28 @@ impl Diffusion {
         }
     }
 
+    /// The sampler and what it is told; remarks say what it does not do.
+    fn checked_method(&self, sampling: &Sampling, remarks: &mut Vec<String>) -> Result<Method> {
+        let method = Method::new(sampling, &self.scheduler)?;
+        let bad = |text: &str| Err(ModelError::BadInput(text.to_owned()));
+        if !(0.0..=1.0).contains(&sampling.guidance_rescale) {
+            return bad("the guidance rescale must lie between 0 and 1");
+        }
+        if !sampling.eta.is_none_or(|eta| (0.0..=1.0).contains(&eta)) {
+            return bad("eta, the part of the noise that is fresh, must lie between 0 and 1");
+        }
+        let name = method.sampler.name();
+        if sampling.schedule != Schedule::Default && !method.sampler.takes_schedule() {
+            let schedule = sampling.schedule.name();
+            remarks.push(format!("{name} visits steps of training, so the schedule {schedule} changed nothing"));
+        }
+        let most = method.most_steps(&self.scheduler);
+        if sampling.steps as usize > most {
+            remarks.push(format!("{name} can take no more than {most} steps with this model, so that many were taken"));
+        }
+        Ok(method)
+    }
+
     /// The size that the model can make which is nearest to the one asked for.
     fn checked_size(&self, spec: &GenerateSpec, remarks: &mut Vec<String>) -> Result<Extent> {
         let Sampling { size, steps, guidance, .. } = &spec.sampling;
@@ -223,6 +246,9 @@ impl Diffusion {
             return bad("this denoising net wants more channels than latents have; inpainting nets are not supported"
                 .to_owned());
         }
+        if let Some(noise) = &spec.noise {
+            return self.size_of_noise(noise, *size, remarks);
+        }
         let multiple = (self.vae.factor() * self.unet.multiple()) as u32;
         let rounded = |side: u32| ((side + multiple / 2) / multiple).max(1) * multiple;
         let possible = Extent::new(rounded(size.width), rounded(size.height));
@@ -232,6 +258,26 @@ impl Diffusion {
             ));
         }
         Ok(possible)
+    }
+
+    /// The size of the picture that given noise becomes.
+    fn size_of_noise(&self, noise: &Latents, asked: Extent, remarks: &mut Vec<String>) -> Result<Extent> {
+        let [channels, height, width] = noise.shape();
+        let (factor, multiple) = (self.vae.factor(), self.unet.multiple());
+        let fits = channels == self.vae.latent_channels()
+            && [height, width].iter().all(|side| side.is_multiple_of(multiple) && side * factor <= MAX_SIDE as usize);
+        if !fits {
+            return Err(ModelError::BadInput(format!(
+                "the noise is {channels}x{height}x{width}; this model wants {} channels, and rows and columns that are \
+                 multiples of {multiple}",
+                self.vae.latent_channels()
+            )));
+        }
+        let size = Extent::new((width * factor) as u32, (height * factor) as u32);
+        if size != asked {
+            remarks.push(format!("the picture was made at {size}, the size of the noise"));
+        }
+        Ok(size)
     }
 
     fn prepare_init<'a>(&self, init: &'a InitSpec, size: Extent, cx: &TaskCx<'_>) -> Result<Inpainting<'a>> {

@@ -1,13 +1,14 @@
 //! The sampling loop: from noise, or a noised picture, to latents.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::base::task::{Progress, TaskCx};
+use crate::job::latents::Latents;
 use crate::job::sampling::Sampling;
 use crate::models::Result;
 use crate::models::diffusion::{Conditions, Unet};
-use crate::models::rng::TorchRng;
-use crate::models::schedulers::{SchedulerConfig, Walk};
+use crate::models::rng::Generator;
+use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
 use super::latent_preview::LatentPreview;
 
@@ -26,6 +27,9 @@ pub(super) struct Run<'a> {
     pub(super) unet: &'a Unet,
     pub(super) scheduler: &'a SchedulerConfig,
     pub(super) sampling: &'a Sampling,
+    pub(super) method: Method,
+    /// The first noise, if it is not to be drawn.
+    pub(super) noise: Option<&'a Latents>,
     /// (1, length, width).
     pub(super) prompt: &'a Tensor,
     /// (1, length, width).
@@ -40,14 +44,18 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Latents (1, channels, h, w) of the picture of `seed`. Steps are counted on from `done` of `total` in what is reported.
     pub(super) fn latents(&self, seed: u64, done: u32, total: u32, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let mut walk = Walk::new(self.sampling.sampler, self.scheduler, self.sampling.steps as usize);
-        let mut rng = TorchRng::new(seed);
-        let noise = self.noise(&mut rng)?;
+        let mut walk = self.walk();
+        let mut rng = Generator::new(self.sampling.rng, seed);
+        let noise = match self.noise {
+            Some(given) => self.tensor(given.values().to_vec())?,
+            None => self.draw(&mut rng)?,
+        };
         let (first, mut sample) = self.first_sample(&walk, &noise)?;
         for index in first..walk.timesteps().len() {
             cx.checkpoint()?;
-            let output = self.guided(&walk.net_input(&sample, index)?, walk.timesteps()[index], cx)?;
-            let fresh = walk.wants_noise().then(|| self.noise(&mut rng)).transpose()?;
+            let input = walk.net_input(&sample, index)?.to_dtype(self.prompt.dtype())?;
+            let output = self.guided(&input, walk.timesteps()[index], cx)?;
+            let fresh = walk.wants_noise(index).then(|| self.draw(&mut rng)).transpose()?;
             let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
             sample = match self.start {
                 Some(Start { latents, mask: Some(mask), .. }) => {
@@ -63,11 +71,15 @@ impl Run<'_> {
         Ok(sample)
     }
 
-    /// How many steps a run really takes.
-    pub(super) fn steps(&self) -> u32 {
-        let walk = Walk::new(self.sampling.sampler, self.scheduler, self.sampling.steps as usize);
+    /// How often a run calls the net, with or without guidance: once a step, or twice.
+    pub(super) fn calls(&self) -> u32 {
+        let walk = self.walk();
         let first = self.start.map_or(0, |start| walk.start_for(start.strength));
         (walk.timesteps().len() - first) as u32
+    }
+
+    fn walk(&self) -> Walk {
+        Walk::new(self.method, self.scheduler, self.sampling.steps as usize)
     }
 
     fn first_sample(&self, walk: &Walk, noise: &Tensor) -> Result<(usize, Tensor)> {
@@ -93,18 +105,36 @@ impl Run<'_> {
         let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
         let output = self.unet.forward(&both, timestep, &Conditions::plain(prompts), None, None, cx)?;
         let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
-        Ok((&without + ((with - &without)? * scale)?)?)
+        let guided = (&without + ((&with - &without)? * scale)?)?;
+        rescaled(guided, &with, f64::from(self.sampling.guidance_rescale))
     }
 
-    fn noise(&self, rng: &mut TorchRng) -> Result<Tensor> {
-        let [channels, height, width] = self.shape;
-        let values = rng.randn(channels * height * width);
-        let noise = Tensor::from_vec(values, (1, channels, height, width), self.device)?;
-        Ok(noise.to_dtype(self.prompt.dtype())?)
+    fn draw(&self, rng: &mut Generator) -> Result<Tensor> {
+        self.tensor(rng.randn(self.shape.iter().product()))
     }
+
+    fn tensor(&self, values: Vec<f32>) -> Result<Tensor> {
+        let [channels, height, width] = self.shape;
+        Ok(Tensor::from_vec(values, (1, channels, height, width), self.device)?)
+    }
+}
+
+/// `guided` with its contrast brought back to that of the `prompted` output alone, as far as `amount` says (Lin et al. 2023,
+/// section 3.4).
+fn rescaled(guided: Tensor, prompted: &Tensor, amount: f64) -> Result<Tensor> {
+    if amount == 0.0 {
+        return Ok(guided);
+    }
+    let deviation = |xs: &Tensor| -> Result<f64> {
+        let values: Vec<f32> = xs.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
+        Ok(values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>().sqrt())
+    };
+    let ratio = deviation(prompted)? / deviation(&guided)?;
+    Ok((guided * if ratio.is_finite() { amount * ratio + 1.0 - amount } else { 1.0 })?)
 }
 
 /// `changed` where `mask` is 1, `known` where it is 0.
 fn blend(known: &Tensor, changed: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    Ok((known + (changed - known)?.broadcast_mul(mask)?)?)
+    Ok((known + (changed - known)?.broadcast_mul(&mask.to_dtype(known.dtype())?)?)?)
 }

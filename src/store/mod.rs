@@ -4,6 +4,7 @@
 //! files return a valid value and warnings. Knows nothing of engines and windows.
 
 pub mod atomic;
+pub mod latents;
 pub mod pictures;
 pub mod preferences;
 pub mod presets;

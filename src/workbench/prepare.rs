@@ -94,6 +94,7 @@ pub fn generate(
         sampling: document.sampling.clone(),
         count,
         init,
+        noise: None,
     })
 }
 

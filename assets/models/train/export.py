@@ -21,7 +21,7 @@ from world import COLOURS, HERE, World, work_folder
 # File, background, and things as (name, style, centre x, centre y, size), in pixels of 512.
 SAMPLES = [
     ("apple-and-cat.png", "teal", [("apple", "flat", 140, 170, 210), ("cat", "cartoon", 370, 340, 230)]),
-    ("meadow.png", "_meadow", [("tree", "flat", 120, 300, 220), ("house", "flat", 380, 320, 200), ("balloon", "flat", 280, 110, 150)]),
+    ("meadow.png", "_meadow", [("tree", "flat", 120, 300, 220), ("house", "flat", 380, 320, 200), ("helicopter", "flat", 280, 110, 150)]),
     ("fruit.png", "purple", [("banana", "flat", 130, 140, 190), ("donut", "flat", 380, 140, 180), ("pear", "flat", 140, 380, 190), ("carrot", "cartoon", 380, 380, 190)]),
 ]
 

@@ -22,10 +22,9 @@ SCHEDULER = dict(
     num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.014, prediction_type="v_prediction",
     clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="trailing",
 )
+SHIPPED = HERE.parent / "diffusion"
 # The loss counts this much more where a thing is: plain backgrounds are learnt soon, shapes are not.
 THING_WEIGHT = 4.0
-
-
 # Most scenes have their things in nearly the same places: then shapes are learnt much sooner. The rest vary in full, so that
 # a thing can be painted wherever a mask is.
 CALM, CALM_SHARE = 0.25, 0.8
@@ -42,13 +41,20 @@ def new_model():
     return unet.to(memory_format=torch.channels_last)
 
 
+def goes_on_from_shipped(work):
+    """Without an autoencoder of its own the work folder goes on with the shipped model: all its parts belong together."""
+    return not (work / "autoencoder/vae").exists()
+
+
 def text_encoder(work):
     """The text encoder that the denoiser learns from: that of the checkpoint, else the CLIP's text tower, which is kept beside it."""
     folder = work / "denoiser/text_encoder"
+    if goes_on_from_shipped(work):
+        folder = SHIPPED / "text_encoder"
     if not folder.exists():
         clip = work / "similarity/clip"
         CLIPTextModel.from_pretrained(clip if clip.exists() else HERE.parent / "clip").float().save_pretrained(folder)
-    text = CLIPTextModel.from_pretrained(folder).requires_grad_(False)
+    text = CLIPTextModel.from_pretrained(folder).float().requires_grad_(False)
     text.set_attn_implementation("eager")
     return text
 
@@ -109,9 +115,10 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(args.work / "tokenizer")
-    vae = AutoencoderKL.from_pretrained(args.work / "autoencoder/vae").to(memory_format=torch.channels_last).requires_grad_(False)
+    goes_on = goes_on_from_shipped(args.work)
+    vae = AutoencoderKL.from_pretrained(SHIPPED / "vae" if goes_on else args.work / "autoencoder/vae").float().to(memory_format=torch.channels_last).requires_grad_(False)
     text, unet = text_encoder(args.work), new_model()
-    training = Training(args.work / "denoiser", {"unet": unet}, args.rate, args.minutes, plain=("conv_in", "conv_out"))
+    training = Training(args.work / "denoiser", {"unet": unet}, args.rate, args.minutes, plain=("conv_in", "conv_out"), shipped={"unet": SHIPPED / "unet"} if goes_on else None)
     print(sum(p.numel() for p in unet.parameters()) / 1e6, "million parameters; step", training.step, flush=True)
     products = DDIMScheduler(**SCHEDULER).alphas_cumprod
     worlds = [World(args.work, 128, spread=CALM), World(args.work, 128)]

@@ -1,11 +1,9 @@
-//! `scheduler_config.json` and the noise levels that it describes.
+//! What a model says about how it wants to be sampled: `scheduler_config.json` as a value.
 
 use serde::Deserialize;
 
+use crate::job::sampling::Sampler;
 use crate::models::error::{ModelError, Result};
-use crate::models::files::ModelFiles;
-
-const FILE: &str = "scheduler_config.json";
 
 /// How the variances grow from the first to the last training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -55,149 +53,178 @@ pub enum FinalSigma {
     SigmaMin,
 }
 
+/// The formula of a multistep solver. Those of one class mean the default of another, as in diffusers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SolverType {
+    /// DPM-Solver, the default there.
+    Midpoint,
+    /// DPM-Solver.
+    Heun,
+    /// UniPC, B(h) = h.
+    Bh1,
+    /// UniPC, B(h) = exp(h) - 1, the default there.
+    Bh2,
+    /// DEIS.
+    Logrho,
+}
+
 /// `scheduler_config.json`. What it does not say has the defaults of the diffusers class for the sampler that is used.
 ///
 /// # Limitations
-/// Samples are never clipped, as in diffusers' latent pipelines. Karras, exponential, beta and flow sigmas, trained betas and
-/// thresholding are refused.
+/// Samples are never clipped, whatever `clip_sample` says, as in diffusers' latent pipelines. What else Maquette
+/// does not do is refused when the file is read. `rescale_betas_zero_snr` says how the net was trained, and holds for samplers too that know no such setting in
+/// diffusers (PNDM, Heun, DPM++ SDE).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct SchedulerConfig {
+    /// The diffusers class that the model was saved with.
+    #[serde(rename = "_class_name")]
+    pub class_name: Option<String>,
     /// Steps of training.
     pub num_train_timesteps: usize,
     /// First variance.
-    pub beta_start: f64,
+    pub beta_start: Option<f64>,
     /// Last variance.
-    pub beta_end: f64,
+    pub beta_end: Option<f64>,
     /// What is between.
-    pub beta_schedule: BetaSchedule,
+    pub beta_schedule: Option<BetaSchedule>,
+    /// All variances; the three above are not used then.
+    pub trained_betas: Option<Vec<f64>>,
     /// What the net predicts.
     pub prediction_type: Prediction,
     /// Which steps are visited.
     pub timestep_spacing: Option<Spacing>,
     /// Added to the steps of leading spacing.
     pub steps_offset: usize,
-    /// DDIM ends without noise rather than at the first training step.
-    pub set_alpha_to_one: bool,
-    /// Where Euler and DPM++ end.
+    /// DDIM and PNDM end without noise rather than at the first training step.
+    pub set_alpha_to_one: Option<bool>,
+    /// PNDM begins without Runge-Kutta steps.
+    pub skip_prk_steps: bool,
+    /// Where Euler, DPM++ 2M and UniPC end.
     pub final_sigmas_type: Option<FinalSigma>,
     /// Variances are rescaled so that the last training step is pure noise.
     pub rescale_betas_zero_snr: bool,
-    /// DPM++ takes short walks more carefully at the end.
+    /// Euler, Heun, DPM++ and UniPC visit Karras' noise levels.
+    pub use_karras_sigmas: bool,
+    /// They visit levels evenly in the logarithm.
+    pub use_exponential_sigmas: bool,
+    /// Lowest of those levels, for Euler and UniPC.
+    pub sigma_min: Option<f64>,
+    /// Highest of those levels, for Euler and UniPC.
+    pub sigma_max: Option<f64>,
+    /// `dpmsolver++` or `sde-dpmsolver++`.
+    pub algorithm_type: Option<String>,
+    /// Order of DPM++ 2M and UniPC, 1..=3.
+    pub solver_order: usize,
+    /// Formula of DPM++ 2M and UniPC.
+    pub solver_type: Option<SolverType>,
+    /// DPM++ 2M takes short walks more carefully at the end, UniPC all.
     pub lower_order_final: bool,
-    /// DPM++ ends with a step of first order.
+    /// DPM++ 2M ends with a step of first order.
     pub euler_at_final: bool,
+    /// DPM++ 2M leaves out levels with less signal.
+    pub lambda_min_clipped: Option<f64>,
+    /// Steps after which UniPC does not correct.
+    pub disable_corrector: Vec<usize>,
+    /// Steps that a consistency model was distilled from.
+    pub original_inference_steps: usize,
+    /// How fast LCM forgets the sample for the prediction.
+    pub timestep_scaling: f64,
 }
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
         Self {
+            class_name: None,
             num_train_timesteps: 1000,
-            beta_start: 0.0001,
-            beta_end: 0.02,
-            beta_schedule: BetaSchedule::Linear,
+            beta_start: None,
+            beta_end: None,
+            beta_schedule: None,
+            trained_betas: None,
             prediction_type: Prediction::Epsilon,
             timestep_spacing: None,
             steps_offset: 0,
-            set_alpha_to_one: true,
+            set_alpha_to_one: None,
+            skip_prk_steps: false,
             final_sigmas_type: None,
             rescale_betas_zero_snr: false,
+            use_karras_sigmas: false,
+            use_exponential_sigmas: false,
+            sigma_min: None,
+            sigma_max: None,
+            algorithm_type: None,
+            solver_order: 2,
+            solver_type: None,
             lower_order_final: true,
             euler_at_final: false,
+            lambda_min_clipped: None,
+            disable_corrector: Vec::new(),
+            original_inference_steps: 50,
+            timestep_scaling: 10.0,
         }
     }
 }
 
 impl SchedulerConfig {
-    /// Reads a `scheduler/` folder.
+    /// The sampler that the model came with.
     ///
     /// # Errors
-    /// If the file is missing, damaged, or asks for something that is not here.
-    pub fn load(files: &ModelFiles) -> Result<Self> {
-        let raw: serde_json::Value = files.read_json(FILE)?;
-        let bad = |reason: String| ModelError::BadFile { path: files.path_of(FILE), reason };
-        for key in UNSUPPORTED {
-            let value = raw.get(key).unwrap_or(&serde_json::Value::Null);
-            if !value.is_null() && value != &serde_json::Value::Bool(false) {
-                return Err(bad(format!("Maquette cannot sample with \"{key}\": {value}")));
-            }
-        }
-        // A null means the default, as a missing field does.
-        let known: serde_json::Map<_, _> = match raw {
-            serde_json::Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-            _ => return Err(bad("it is not a JSON object".to_owned())),
-        };
-        let config: Self =
-            serde_json::from_value(serde_json::Value::Object(known)).map_err(|error| bad(error.to_string()))?;
-        let betas_fit = (0.0..1.0).contains(&config.beta_start) && (0.0..1.0).contains(&config.beta_end);
-        if !(1..=1_000_000).contains(&config.num_train_timesteps) || !betas_fit {
-            return Err(bad("num_train_timesteps, beta_start or beta_end is out of range".to_owned()));
-        }
-        Ok(config)
+    /// [`ModelError::BadInput`] if it is none of ours.
+    pub fn own_sampler(&self) -> Result<Sampler> {
+        let algorithm = self.algorithm_type.as_deref().unwrap_or("dpmsolver++");
+        Ok(match (self.class_name.as_deref(), algorithm) {
+            (Some("DDIMScheduler"), _) => Sampler::Ddim,
+            (Some("PNDMScheduler"), _) => Sampler::Pndm,
+            (Some("EulerDiscreteScheduler") | None, _) => Sampler::Euler,
+            (Some("EulerAncestralDiscreteScheduler"), _) => Sampler::EulerAncestral,
+            (Some("HeunDiscreteScheduler"), _) => Sampler::Heun,
+            (Some("DPMSolverMultistepScheduler"), "dpmsolver++" | "deis") => Sampler::DpmPlusPlus2M,
+            (Some("DPMSolverMultistepScheduler"), "sde-dpmsolver++") => Sampler::DpmPlusPlus2MSde,
+            (Some("DPMSolverSDEScheduler"), _) => Sampler::DpmPlusPlusSde,
+            (Some("UniPCMultistepScheduler"), _) => Sampler::UniPc,
+            (Some("LCMScheduler"), _) => Sampler::Lcm,
+            (Some("TCDScheduler"), _) => Sampler::Tcd,
+            (Some("DPMSolverMultistepScheduler"), other) => return Err(unknown("algorithm", other)),
+            (Some(other), _) => return Err(unknown("sampler", other)),
+        })
     }
 
-    /// How much of the clean sample is left at each training step: the cumulative product of (1 - beta), in (0, 1].
-    pub(super) fn alphas_cumprod(&self) -> Vec<f64> {
-        let betas = self.betas();
-        let betas = if self.rescale_betas_zero_snr { without_terminal_signal(&betas) } else { betas };
-        betas
-            .iter()
-            .scan(1.0, |product, beta| {
-                *product *= 1.0 - beta;
-                Some(*product)
-            })
-            .collect()
+    pub(super) fn beta_start(&self, sampler: Sampler) -> f64 {
+        self.beta_start.unwrap_or(if is_young(sampler) { 0.00085 } else { 0.0001 })
     }
 
-    fn betas(&self) -> Vec<f64> {
-        let count = self.num_train_timesteps;
-        let between = |start: f64, end: f64, i: usize| start + (end - start) * i as f64 / (count - 1).max(1) as f64;
-        let alpha_bar = |t: f64| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
-        (0..count)
-            .map(|i| match self.beta_schedule {
-                BetaSchedule::Linear => between(self.beta_start, self.beta_end, i),
-                BetaSchedule::ScaledLinear => between(self.beta_start.sqrt(), self.beta_end.sqrt(), i).powi(2),
-                BetaSchedule::SquaredcosCapV2 => {
-                    let at = |i: usize| alpha_bar(i as f64 / count as f64);
-                    (1.0 - at(i + 1) / at(i)).min(0.999)
-                }
-            })
-            .collect()
+    pub(super) fn beta_end(&self, sampler: Sampler) -> f64 {
+        self.beta_end.unwrap_or(if is_young(sampler) { 0.012 } else { 0.02 })
+    }
+
+    pub(super) fn beta_schedule(&self, sampler: Sampler) -> BetaSchedule {
+        self.beta_schedule.unwrap_or(match sampler {
+            Sampler::Lcm | Sampler::Tcd => BetaSchedule::ScaledLinear,
+            _ => BetaSchedule::Linear,
+        })
+    }
+
+    pub(super) fn spacing(&self, sampler: Sampler) -> Spacing {
+        self.timestep_spacing.unwrap_or(match sampler {
+            Sampler::Ddim | Sampler::Pndm | Sampler::Lcm | Sampler::Tcd => Spacing::Leading,
+            _ => Spacing::Linspace,
+        })
+    }
+
+    pub(super) fn ends_clean(&self, sampler: Sampler) -> bool {
+        self.set_alpha_to_one.unwrap_or(sampler != Sampler::Pndm)
     }
 }
 
-/// Settings that must be absent, null or false.
-const UNSUPPORTED: [&str; 7] = [
-    "trained_betas",
-    "use_karras_sigmas",
-    "use_exponential_sigmas",
-    "use_beta_sigmas",
-    "use_lu_lambdas",
-    "use_flow_sigmas",
-    "thresholding",
-];
+/// Whether the sampler's class in diffusers has the variances of Stable Diffusion as its own.
+fn is_young(sampler: Sampler) -> bool {
+    matches!(sampler, Sampler::Heun | Sampler::DpmPlusPlusSde | Sampler::Lcm | Sampler::Tcd)
+}
 
-/// Lin et al. 2023, algorithm 1: the last step keeps nothing of the sample, the first is unchanged.
-fn without_terminal_signal(betas: &[f64]) -> Vec<f64> {
-    let mut product = 1.0;
-    let roots: Vec<f64> = betas
-        .iter()
-        .map(|beta| {
-            product *= 1.0 - beta;
-            f64::sqrt(product)
-        })
-        .collect();
-    let (Some(first), Some(last)) = (roots.first().copied(), roots.last().copied()) else { return Vec::new() };
-    if first <= last {
-        return betas.to_vec();
-    }
-    let scaled = roots.iter().map(|root| ((root - last) * first / (first - last)).powi(2));
-    let mut before = 1.0;
-    scaled
-        .map(|kept| {
-            let beta = 1.0 - kept / before;
-            before = kept;
-            beta
-        })
-        .collect()
+fn unknown(what: &str, name: &str) -> ModelError {
+    let known = Sampler::ALL.map(Sampler::id).join(", ");
+    ModelError::BadInput(format!(
+        "this model's own {what} \"{name}\" is not one that Maquette has; choose a sampler: {known}"
+    ))
 }

@@ -1,100 +1,102 @@
-//! One run from noise to picture.
+//! One run from noise to picture, call by call of the net.
 //!
-//! Euler samplers work in the space where the noise grows without bound (sample = picture + sigma * noise); DDIM and DPM++
-//! in the space where variance is kept (sample = a * picture + s * noise). Levels hold `a` and `s`; sigma is s / a.
+//! The samplers of k-diffusion (Euler, Heun, DPM++ SDE) work in the space where the noise grows without bound
+//! (sample = picture + sigma * noise); the others in the space where variance is kept (sample = a * picture + s * noise).
+//! Levels hold `a` and `s`; sigma is s / a.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use super::config::{FinalSigma, Prediction, SchedulerConfig, Spacing};
-use crate::job::sampling::Sampler;
+use super::config::{Prediction, SchedulerConfig};
+use super::level::{Level, Table};
+use super::solver::Solver;
+use super::visits::{Grid, Visits, most_steps, starts_at_sigma};
+use crate::job::sampling::{Sampler, Sampling, Schedule};
 use crate::models::error::Result;
 
-/// Stands for "nothing of the picture is left" where that would mean an infinite sigma: the smallest 16-bit number, as in
-/// diffusers.
-const ALMOST_NOTHING: f64 = 1.0 / (1 << 24) as f64;
-/// DPM++ ends with a step of first order if it takes fewer steps than this.
-const FEW_STEPS: usize = 15;
-
-/// A noise level, variance kept: `a` of the picture and `s` of the noise, a^2 + s^2 = 1.
+/// Which sampler walks, and along which noise levels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Level {
-    a: f64,
-    s: f64,
+pub struct Method {
+    /// The sampler.
+    pub sampler: Sampler,
+    /// The noise levels, for samplers that have a choice.
+    pub schedule: Schedule,
+    /// How much of DDIM's and TCD's noise is fresh; the sampler's own measure if `None`.
+    pub eta: Option<f64>,
 }
 
-impl Level {
-    const CLEAN: Self = Self { a: 1.0, s: 0.0 };
-
-    fn from_alpha(alpha_cumprod: f64) -> Self {
-        Self { a: alpha_cumprod.sqrt(), s: (1.0 - alpha_cumprod).sqrt() }
-    }
-
-    fn from_sigma(sigma: f64) -> Self {
-        let a = 1.0 / (sigma * sigma + 1.0).sqrt();
-        Self { a, s: sigma * a }
-    }
-
-    fn sigma(self) -> f64 {
-        self.s / self.a
-    }
-
-    /// Half the logarithm of the signal-to-noise ratio; infinite where there is no noise.
-    fn lambda(self) -> f64 {
-        self.a.ln() - self.s.ln()
+impl From<Sampler> for Method {
+    fn from(sampler: Sampler) -> Self {
+        Self { sampler, schedule: Schedule::Default, eta: None }
     }
 }
 
-/// What one step gives.
+impl Method {
+    /// What `sampling` asks for, of a model with `config`.
+    ///
+    /// # Errors
+    /// If the model's own sampler is asked for and is none of ours.
+    pub fn new(sampling: &Sampling, config: &SchedulerConfig) -> Result<Self> {
+        let sampler = sampling.sampler.map_or_else(|| config.own_sampler(), Ok)?;
+        Ok(Self { sampler, schedule: sampling.schedule, eta: sampling.eta.map(f64::from) })
+    }
+
+    /// More steps than this are not taken.
+    pub fn most_steps(&self, config: &SchedulerConfig) -> usize {
+        most_steps(self.sampler, config)
+    }
+}
+
+/// What one call of the net leads to.
 pub struct Stepped {
-    /// The sample at the next, lower noise level.
+    /// The next sample.
     pub sample: Tensor,
     /// The picture (as latents) that the net has in mind.
     pub predicted: Tensor,
 }
 
-/// One run from noise to picture: a list of noise levels and the sampler's way from each to the next.
+/// One call of the net.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Call {
+    /// What the net is told.
+    pub(super) timestep: f64,
+    /// The level of the sample that it is shown.
+    pub(super) from: Level,
+    /// The level of the sample after it.
+    pub(super) to: Level,
+}
+
+/// One run from noise to picture: a list of calls of the net, and the solver's way from each to the next.
 #[derive(Debug)]
 pub struct Walk {
-    sampler: Sampler,
     prediction: Prediction,
+    keeps_variance: bool,
     timesteps: Vec<f64>,
-    /// The level before and after each step. DDIM's need not be a chain: it always goes down by the same stride.
-    levels: Vec<(Level, Level)>,
+    calls: Vec<Call>,
     init_scale: f64,
-    /// DPM++ ends with a step of first order.
-    is_last_simple: bool,
-    /// DPM++ looks one step back.
-    earlier: Option<Tensor>,
+    steps: usize,
+    solver: Solver,
 }
 
 impl Walk {
-    /// A run of `steps` steps.
-    pub fn new(sampler: Sampler, config: &SchedulerConfig, steps: usize) -> Self {
-        let steps = steps.clamp(1, config.num_train_timesteps);
-        let products = products(sampler, config);
-        let spacing = config.timestep_spacing.unwrap_or(match sampler {
-            Sampler::Ddim => Spacing::Leading,
-            Sampler::Euler | Sampler::EulerAncestral | Sampler::DpmPlusPlus2M => Spacing::Linspace,
-        });
-        let timesteps = timesteps(sampler, spacing, config, steps);
-        let levels = match sampler {
-            Sampler::Ddim => ddim_levels(&timesteps, config, &products, steps),
-            _ => sigma_levels(&timesteps, last_level(sampler, config, &products), &products),
+    /// A run of `steps` steps, or as many as there can be.
+    pub fn new(method: impl Into<Method>, config: &SchedulerConfig, steps: usize) -> Self {
+        let method = method.into();
+        let table = Table::new(method.sampler, config);
+        let visits = Visits::new(method, config, &table, steps);
+        let sigma_max = visits.levels.iter().map(|level| level.sigma()).fold(0.0, f64::max);
+        let keeps_variance = Grid::of(method.sampler) != Grid::Sigmas;
+        let init_scale = match (keeps_variance, starts_at_sigma(method, config)) {
+            (true, _) => 1.0,
+            (false, true) => sigma_max,
+            (false, false) => (sigma_max * sigma_max + 1.0).sqrt(),
         };
-        let sigma_max = levels.first().map_or(1.0, |(from, _)| from.sigma());
-        let init_scale = match (sampler, spacing) {
-            (Sampler::Ddim | Sampler::DpmPlusPlus2M, _) => 1.0,
-            (_, Spacing::Leading) => (sigma_max * sigma_max + 1.0).sqrt(),
-            (_, Spacing::Linspace | Spacing::Trailing) => sigma_max,
-        };
-        let is_last_simple = config.euler_at_final
-            || (config.lower_order_final && timesteps.len() < FEW_STEPS)
-            || levels.last().is_none_or(|(_, to)| to.s == 0.0);
-        let prediction = config.prediction_type;
-        Self { sampler, prediction, timesteps, levels, init_scale, is_last_simple, earlier: None }
+        let steps = visits.timesteps.len();
+        let (solver, calls) = Solver::new(method, config, table, visits);
+        let timesteps = calls.iter().map(|call| call.timestep).collect();
+        Self { prediction: config.prediction_type, keeps_variance, timesteps, calls, init_scale, steps, solver }
     }
 
-    /// What the net is told at each step.
+    /// What the net is told at each call; some samplers call it twice a step.
     pub fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
@@ -104,181 +106,110 @@ impl Walk {
         self.init_scale
     }
 
-    /// The first step of a run that starts from a picture: diffusers' `get_timesteps`. As large as the number of steps if
+    /// The first call of a run that starts from a picture: diffusers' `get_timesteps`. As large as the number of calls if
     /// `strength` is too small for a single one.
     pub fn start_for(&self, strength: f64) -> usize {
-        let count = self.timesteps.len();
-        count - ((count as f64 * strength) as usize).min(count)
+        let left = ((self.steps as f64 * strength) as usize).min(self.steps);
+        if left == 0 { self.calls.len() } else { self.solver.call_of_step(self.steps - left).min(self.calls.len()) }
     }
 
-    /// `picture` with `noise` at the level before step `index`; the picture itself if there is no such step.
+    /// `picture` with `noise` at the level before call `index`; the picture itself if there is no such call.
     ///
     /// # Errors
     /// If shapes differ.
     pub fn noised_before(&self, picture: &Tensor, noise: &Tensor, index: usize) -> Result<Tensor> {
-        self.noised(picture, noise, self.levels(index).0)
+        self.noised(picture, noise, self.calls.get(index).map_or(Level::CLEAN, |call| call.from))
     }
 
-    /// `picture` with `noise` at the level after step `index`.
+    /// `picture` with `noise` at the level after call `index`.
     ///
     /// # Errors
     /// If shapes differ.
     pub fn noised_after(&self, picture: &Tensor, noise: &Tensor, index: usize) -> Result<Tensor> {
-        self.noised(picture, noise, self.levels(index).1)
+        self.noised(picture, noise, self.calls.get(index).map_or(Level::CLEAN, |call| call.to))
     }
 
     fn noised(&self, picture: &Tensor, noise: &Tensor, level: Level) -> Result<Tensor> {
-        Ok(match self.keeps_variance() {
+        let (picture, noise) = (wide(picture)?, wide(noise)?);
+        Ok(match self.keeps_variance {
             true => ((picture * level.a)? + (noise * level.s)?)?,
             false => (picture + (noise * level.sigma())?)?,
         })
     }
 
-    /// What the net is shown for `sample` at step `index`.
+    /// What the net is shown for `sample` at call `index`.
     ///
     /// # Errors
     /// If the tensor library fails.
     pub fn net_input(&self, sample: &Tensor, index: usize) -> Result<Tensor> {
-        if self.keeps_variance() {
-            return Ok(sample.clone());
+        match self.calls.get(index) {
+            Some(call) if !self.keeps_variance => Ok((sample * call.from.a)?),
+            _ => Ok(sample.clone()),
         }
-        Ok((sample * self.levels(index).0.a)?)
     }
 
-    /// Whether a step wants fresh noise.
-    pub fn wants_noise(&self) -> bool {
-        self.sampler == Sampler::EulerAncestral
+    /// Whether [`Self::step`] wants fresh noise for call `index`; in the order of the calls, as diffusers draws it.
+    pub fn wants_noise(&self, index: usize) -> bool {
+        let is_last = index + 1 >= self.calls.len();
+        self.calls.get(index).is_some_and(|call| self.solver.wants_noise(call, is_last))
     }
 
-    /// From `sample` before step `index` and the net's `output` to the sample after it. `noise` is needed where
-    /// [`Self::wants_noise`] says so. Computed in 32 bits whatever the net computes in.
+    /// From `sample` before call `index` and the net's `output` to the sample after it. `noise` is needed where
+    /// [`Self::wants_noise`] says so. Computed, and given back, in the widest numbers that the device has.
     ///
     /// # Errors
     /// If shapes differ.
     pub fn step(&mut self, output: &Tensor, index: usize, sample: &Tensor, noise: Option<&Tensor>) -> Result<Stepped> {
-        let dtype = sample.dtype();
-        let (output, sample) = (&output.to_dtype(DType::F32)?, &sample.to_dtype(DType::F32)?);
-        let noise = noise.map(|noise| noise.to_dtype(DType::F32)).transpose()?;
-        let (from, to) = self.levels(index);
-        let kept = if self.keeps_variance() { sample.clone() } else { (sample * from.a)? };
+        let (output, sample) = (wide(output)?, wide(sample)?);
+        let noise = noise.map(wide).transpose()?;
+        let Some(call) = self.calls.get(index).copied() else {
+            return Ok(Stepped { predicted: sample.clone(), sample });
+        };
+        let Level { a, s } = call.from;
+        let kept = if self.keeps_variance { sample.clone() } else { (&sample * a)? };
         let predicted = match self.prediction {
-            Prediction::Epsilon => ((&kept - (output * from.s)?)? / from.a)?,
-            Prediction::Velocity => ((&kept * from.a)? - (output * from.s)?)?,
+            Prediction::Epsilon => ((&kept - (&output * s)?)? / a)?,
+            Prediction::Velocity => ((&kept * a)? - (&output * s)?)?,
             Prediction::Sample => output.clone(),
         };
-        let sample = match self.sampler {
-            Sampler::Ddim => {
-                let noise = ((&kept - (&predicted * from.a)?)? / from.s)?;
-                ((&predicted * to.a)? + (noise * to.s)?)?
-            }
-            Sampler::Euler => euler(sample, &predicted, from.sigma(), to.sigma())?,
-            Sampler::EulerAncestral => {
-                let (s0, s1) = (from.sigma(), to.sigma());
-                let up = (s1 * s1 * (s0 * s0 - s1 * s1) / (s0 * s0)).max(0.0).sqrt();
-                let down = (s1 * s1 - up * up).max(0.0).sqrt();
-                let next = euler(sample, &predicted, s0, down)?;
-                match &noise {
-                    Some(noise) => (next + (noise * up)?)?,
-                    None => next,
-                }
-            }
-            Sampler::DpmPlusPlus2M => self.multistep(sample, &predicted, index, from, to)?,
+        let moment = Moment {
+            call,
+            index,
+            is_last: index + 1 == self.calls.len(),
+            sample: &sample,
+            output: &output,
+            predicted: &predicted,
+            noise: noise.as_ref(),
         };
-        self.earlier = Some(predicted.clone());
-        Ok(Stepped { sample: sample.to_dtype(dtype)?, predicted })
-    }
-
-    /// DPM-Solver++(2M), midpoint, first order at both ends (Lu et al. 2022, algorithm 2).
-    fn multistep(&self, sample: &Tensor, predicted: &Tensor, index: usize, from: Level, to: Level) -> Result<Tensor> {
-        let h = to.lambda() - from.lambda();
-        let factor = -to.a * (-h).exp_m1();
-        let first_order = ((sample * (to.s / from.s))? + (predicted * factor)?)?;
-        let is_simple = self.is_last_simple && index + 1 == self.timesteps.len();
-        let before = index.checked_sub(1).map_or(from, |before| self.levels(before).0);
-        let r = (from.lambda() - before.lambda()) / h;
-        match &self.earlier {
-            // Steps that go nowhere, as there are in walks of as many steps as training had, have no slope.
-            Some(earlier) if !is_simple && r.is_finite() && r != 0.0 => {
-                let slope = ((predicted - earlier)? * (1.0 / r))?;
-                Ok((first_order + (slope * (0.5 * factor))?)?)
-            }
-            _ => Ok(first_order),
-        }
-    }
-
-    fn keeps_variance(&self) -> bool {
-        matches!(self.sampler, Sampler::Ddim | Sampler::DpmPlusPlus2M)
-    }
-
-    fn levels(&self, index: usize) -> (Level, Level) {
-        self.levels.get(index).copied().unwrap_or((Level::CLEAN, Level::CLEAN))
+        Ok(Stepped { sample: self.solver.step(&moment)?, predicted })
     }
 }
 
-fn euler(sample: &Tensor, predicted: &Tensor, from: f64, to: f64) -> Result<Tensor> {
-    let slope = ((sample - predicted)? / from)?;
-    Ok((sample + (slope * (to - from))?)?)
+/// Everything that a solver is told after one call of the net. Tensors are wide.
+pub(super) struct Moment<'a> {
+    pub(super) call: Call,
+    pub(super) index: usize,
+    pub(super) is_last: bool,
+    pub(super) sample: &'a Tensor,
+    /// What the net said.
+    pub(super) output: &'a Tensor,
+    /// The clean sample that follows from it.
+    pub(super) predicted: &'a Tensor,
+    pub(super) noise: Option<&'a Tensor>,
 }
 
-/// The visited timesteps, highest first, as each diffusers class computes them.
-fn timesteps(sampler: Sampler, spacing: Spacing, config: &SchedulerConfig, steps: usize) -> Vec<f64> {
-    let count = config.num_train_timesteps;
-    let last = (count - 1) as f64;
-    // DPM++ visits one more and leaves the lowest out.
-    let extra = usize::from(sampler == Sampler::DpmPlusPlus2M);
-    let visited = steps + extra;
-    let line = |i: usize| if visited == 1 { 0.0 } else { last * i as f64 / (visited - 1) as f64 };
-    let is_euler = matches!(sampler, Sampler::Euler | Sampler::EulerAncestral);
-    match spacing {
-        Spacing::Linspace if is_euler => (0..visited).rev().map(line).collect(),
-        Spacing::Linspace => (extra..visited).rev().map(|i| line(i).round_ties_even()).collect(),
-        Spacing::Leading => {
-            let stride = (count / visited).max(1);
-            (extra..visited).rev().map(|i| (i * stride + config.steps_offset) as f64).collect()
-        }
-        Spacing::Trailing => {
-            let stride = count as f64 / steps as f64;
-            (0..steps).map(|i| (count as f64 - i as f64 * stride).round_ties_even() - 1.0).collect()
+impl Moment<'_> {
+    /// `sample` with fresh noise of strength `scale`.
+    pub(super) fn with_noise(&self, sample: Tensor, scale: f64) -> Result<Tensor> {
+        match self.noise {
+            Some(noise) if scale > 0.0 => Ok((sample + (noise * scale)?)?),
+            _ => Ok(sample),
         }
     }
 }
 
-fn ddim_levels(timesteps: &[f64], config: &SchedulerConfig, products: &[f64], steps: usize) -> Vec<(Level, Level)> {
-    let product = |t: f64| products.get(t as usize).or(products.last()).copied().unwrap_or(1.0);
-    let stride = (config.num_train_timesteps / steps) as f64;
-    let end = if config.set_alpha_to_one { 1.0 } else { product(0.0) };
-    let after = |t: f64| if t >= stride { product(t - stride) } else { end };
-    timesteps.iter().map(|t| (Level::from_alpha(product(*t)), Level::from_alpha(after(*t)))).collect()
-}
-
-/// What is left of the picture at each training step, as far as `sampler` can bear it.
-fn products(sampler: Sampler, config: &SchedulerConfig) -> Vec<f64> {
-    let mut products = config.alphas_cumprod();
-    // Only DDIM never divides by what is left, unless it has to take predicted noise away.
-    let bears_nothing = sampler == Sampler::Ddim && config.prediction_type != Prediction::Epsilon;
-    if let Some(last) = products.last_mut().filter(|_| config.rescale_betas_zero_snr && !bears_nothing) {
-        *last = ALMOST_NOTHING;
-    }
-    products
-}
-
-/// Where the walk ends, for samplers that go by sigmas.
-fn last_level(sampler: Sampler, config: &SchedulerConfig, products: &[f64]) -> Level {
-    match (config.final_sigmas_type, products.first()) {
-        (Some(FinalSigma::SigmaMin), Some(first)) if sampler != Sampler::EulerAncestral => Level::from_alpha(*first),
-        _ => Level::CLEAN,
-    }
-}
-
-/// Levels by sigmas interpolated at fractional timesteps, down to `last`.
-fn sigma_levels(timesteps: &[f64], last: Level, products: &[f64]) -> Vec<(Level, Level)> {
-    let sigma = |i: usize| products.get(i).or(products.last()).map_or(0.0, |p| ((1.0 - p) / p).sqrt());
-    let at = |t: f64| {
-        let low = t.floor();
-        let fraction = t - low;
-        let low = low as usize;
-        sigma(low) * (1.0 - fraction) + if fraction > 0.0 { sigma(low + 1) * fraction } else { 0.0 }
-    };
-    let levels: Vec<Level> = timesteps.iter().map(|t| Level::from_sigma(at(*t))).chain([last]).collect();
-    levels.iter().copied().zip(levels.iter().copied().skip(1)).collect()
+/// In 64 bits, where the device has them.
+fn wide(tensor: &Tensor) -> Result<Tensor> {
+    let dtype = if matches!(tensor.device(), Device::Metal(_)) { DType::F32 } else { DType::F64 };
+    Ok(tensor.to_dtype(dtype)?)
 }

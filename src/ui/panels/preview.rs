@@ -5,7 +5,7 @@ use egui::{Color32, RichText, Sense, Ui, vec2};
 use super::{caption, empty, percent};
 use crate::base::geom::Extent;
 use crate::document::Edit;
-use crate::job::sampling::{Sampler, Sampling};
+use crate::job::sampling::{Sampler, Sampling, Schedule};
 use crate::ui::shell::{Cx, icon_action};
 use crate::ui::theme::{self, ACCENT};
 use crate::ui::tiles::Slot;
@@ -132,13 +132,17 @@ fn sampling_rows(ui: &mut Ui, cx: &Cx<'_>, sampling: &mut Sampling) {
         .labelled_by(label.id);
     ui.end_row();
     let label = caption(ui, "Sampler");
-    let combo =
-        egui::ComboBox::from_id_salt("sampler").width(130.0).selected_text(sampling.sampler.name()).show_ui(ui, |ui| {
-            for choice in Sampler::ALL {
-                ui.selectable_value(&mut sampling.sampler, choice, choice.name());
+    let combo = egui::ComboBox::from_id_salt("sampler")
+        .width(130.0)
+        .selected_text(sampler_name(sampling.sampler))
+        .show_ui(ui, |ui| {
+            for choice in std::iter::once(None).chain(Sampler::ALL.map(Some)) {
+                ui.selectable_value(&mut sampling.sampler, choice, sampler_name(choice));
             }
         });
     combo.response.labelled_by(label.id);
+    schedule(ui, sampling);
+    ui.end_row();
     let label = caption(ui, "Size");
     let combo =
         egui::ComboBox::from_id_salt("size").width(90.0).selected_text(sampling.size.to_string()).show_ui(ui, |ui| {
@@ -148,16 +152,35 @@ fn sampling_rows(ui: &mut Ui, cx: &Cx<'_>, sampling: &mut Sampling) {
             }
         });
     combo.response.labelled_by(label.id);
-    ui.end_row();
     let label = caption(ui, "Seed");
-    ui.add(egui::DragValue::new(&mut sampling.seed).speed(1.0)).labelled_by(label.id);
     ui.horizontal(|ui| {
+        ui.add(egui::DragValue::new(&mut sampling.seed).speed(1.0)).labelled_by(label.id);
         ui.spacing_mut().item_spacing.x = 0.0;
         icon_action(ui, "dices", Action::NewSeed, cx);
         let icon = if cx.workbench.preferences().seed_locked { "lock" } else { "lock-open" };
         icon_action(ui, icon, Action::ToggleSeedLock, cx);
     });
     ui.end_row();
+}
+
+fn sampler_name(sampler: Option<Sampler>) -> &'static str {
+    sampler.map_or(Sampler::MODELS_OWN, Sampler::name)
+}
+
+fn schedule(ui: &mut Ui, sampling: &mut Sampling) {
+    let label = caption(ui, "Schedule");
+    let takes = sampling.sampler.is_none_or(Sampler::takes_schedule);
+    ui.add_enabled_ui(takes, |ui| {
+        let shown = if takes { sampling.schedule } else { Schedule::Default };
+        let combo =
+            egui::ComboBox::from_id_salt("schedule").width(90.0).selected_text(shown.name()).show_ui(ui, |ui| {
+                for choice in Schedule::ALL {
+                    ui.selectable_value(&mut sampling.schedule, choice, choice.name());
+                }
+            });
+        let help = "Which noise levels are visited; the default is the model's own choice.";
+        combo.response.labelled_by(label.id).on_hover_text(help);
+    });
 }
 
 fn results(ui: &mut Ui, cx: &mut Cx<'_>) {
