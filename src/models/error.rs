@@ -42,7 +42,7 @@ impl From<Cancelled> for ModelError {
 }
 
 impl From<candle_core::Error> for ModelError {
-    /// Errors that [`ModelError::through_candle`] disguised come out as what they were.
+    /// Errors that `ModelError::through_candle` disguised come out as what they were.
     fn from(error: candle_core::Error) -> Self {
         match error {
             candle_core::Error::Io(error) => match error.downcast::<Self>() {

@@ -36,7 +36,7 @@ enum End {
     Pool(Box<PoolHead>),
 }
 
-/// What the tower saw. Turned into embeddings by [`VisionTower::whole`], [`VisionTower::patches`] and [`VisionTower::values`].
+/// What the tower saw; [`VisionTower::patches`] and [`VisionTower::values`] make embeddings of its patches.
 pub struct VisionOutput {
     before_last: Tensor,
     last: Tensor,
