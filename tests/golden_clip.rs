@@ -11,9 +11,9 @@ use maquette::base::pixels::Picture;
 use maquette::base::task::TaskCx;
 use maquette::job::ModelRef;
 use maquette::job::spec::{HeatmapMethod, HeatmapSpec, MarkedPicture};
-use maquette::models::clip::ClipModel;
+use maquette::models::clip::{ClipModel, unit};
 use maquette::models::files::ModelFiles;
-use maquette::models::preprocess::{Preprocessor, lens_extent, resize};
+use maquette::models::preprocess::{Convention, Preprocessor, lens_extent, resize};
 use maquette::models::tokenizer::ClipTokenizer;
 use maquette::store::pictures;
 
@@ -110,12 +110,12 @@ fn patches_at_another_size_are_those_of_transformers() {
     assert_eq!(extent, Extent::new(80, 48));
     for model in MODELS {
         let net = ClipModel::load(&files(model), DType::F32, &Device::Cpu).unwrap();
-        let preprocessor = Preprocessor::load(&files(model), 32).unwrap();
+        let preprocessor = Preprocessor::load(&files(model), 32, Convention::Clip).unwrap();
         let pixels = preprocessor.to_tensor(&resize(&picture(), extent), DType::F32, &Device::Cpu).unwrap();
         let seen = net.vision.forward(&pixels, &TaskCx::detached()).unwrap();
         assert_eq!((seen.rows, seen.columns), (6, 10));
-        for (name, states) in [("patches", &seen.patches), ("values", &seen.values)] {
-            let ours = floats(&net.project_vision(states).unwrap());
+        for (name, embeddings) in [("patches", net.vision.patches(&seen)), ("values", net.vision.values(&seen))] {
+            let ours = floats(&unit(&embeddings.unwrap()).unwrap());
             close(name, &ours, &floats(&expected[&format!("{model}_{name}")]), 5e-5);
         }
     }

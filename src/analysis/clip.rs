@@ -13,7 +13,7 @@ use crate::base::task::{Progress, TaskCx};
 use crate::job::annotation::Mark;
 use crate::job::output::{Grid, Heatmaps, PhraseMap, ZeroShotImage, ZeroShotTable};
 use crate::job::spec::{EmbedInputs, EmbedSpec, HeatmapMethod, HeatmapSpec, MarkedPicture, ZeroShotSpec};
-use crate::models::clip::ClipModel;
+use crate::models::clip::{ClipModel, unit};
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
 use crate::models::preprocess::{Preprocessor, lens_extent, resize};
@@ -58,14 +58,14 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Reads a CLIP folder in Hugging Face layout.
+    /// Reads the folder of a CLIP or SigLIP, as transformers or open_clip writes it.
     ///
     /// # Errors
     /// If a file is missing or damaged.
     pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
         let model = ClipModel::load(files, dtype, device)?;
         Ok(Self {
-            preprocessor: Preprocessor::load(files, model.vision.image_size() as u32)?,
+            preprocessor: Preprocessor::load(files, model.vision.image_size() as u32, model.convention())?,
             tokenizer: ClipTokenizer::load(files)?.for_tower(&model.text),
             model,
             texts: RefCell::default(),
@@ -75,7 +75,9 @@ impl Clip {
         })
     }
 
-    /// Where in its picture the phrases of `spec` are.
+    /// Where in its picture the phrases of `spec` are: the cosine of each phrase's embedding with each patch's. Methods `patch` and
+    /// `maskclip` take a patch's embedding from the last layer's states and from its value path; CLIP then projects it, SigLIP passes
+    /// it through its pooling head as if it were the only patch.
     ///
     /// # Errors
     /// If the task is cancelled or the tensor library fails.
@@ -112,18 +114,19 @@ impl Clip {
                 spec.classes.iter().map(|class| Ok(self.text(&fill_class(template, class), cx)?.0.to_vec())).collect();
             texts.push(row?);
         }
-        let scale = self.model.logit_scale();
+        let scoring = self.model.scoring();
         let mut images = Vec::new();
         for image in &spec.images {
             cx.progress(Progress::steps("Looking at pictures", (spec.templates.len() + images.len()) as u32, total));
-            let mut scored = zero_shot::score(&self.whole(image, cx)?, &texts, scale, spec.combine);
+            let mut scored = zero_shot::score(&self.whole(image, cx)?, &texts, scoring, spec.combine);
             if let Some(bare) = self.without_marks(image, cx)? {
-                let ZeroShotImage { probabilities, .. } = zero_shot::score(&bare, &texts, scale, spec.combine);
+                let ZeroShotImage { probabilities, .. } = zero_shot::score(&bare, &texts, scoring, spec.combine);
                 scored.probabilities_without_marks = Some(probabilities);
             }
             images.push(scored);
         }
-        Ok(ZeroShotTable { classes: spec.classes.clone(), templates: spec.templates.clone(), images })
+        let (classes, templates) = (spec.classes.clone(), spec.templates.clone());
+        Ok(ZeroShotTable { classes, templates, scoring, images })
     }
 
     /// Unit-norm embeddings, one row for each input.
@@ -142,8 +145,11 @@ impl Clip {
     /// # Errors
     /// If the task is cancelled or the tensor library fails.
     pub fn text_encode(&self, text: &str, cx: &TaskCx<'_>) -> Result<(Vec<f32>, usize)> {
-        let tokens = self.tokenizer.encode(text)?;
-        // Later tokens cannot change earlier states, so nothing behind the end token needs computing.
+        // Where later tokens cannot change earlier states, nothing behind the end token needs computing.
+        let tokens = match self.model.text.needs_padding() {
+            true => self.tokenizer.encode_padded(text)?,
+            false => self.tokenizer.encode(text)?,
+        };
         let ids = [tokens.ids];
         let states = self.model.text.forward(&ids, cx)?;
         let pooled = self.model.text.pool(&states, &ids)?;
@@ -158,7 +164,7 @@ impl Clip {
     pub fn image_encode(&self, picture: &Picture, cx: &TaskCx<'_>) -> Result<Vec<f32>> {
         let pixels = self.preprocessor.to_tensor(&self.preprocessor.fitted(picture), self.dtype, &self.device)?;
         let seen = self.model.vision.forward(&pixels, cx)?;
-        Ok(self.model.project_vision(&seen.pooled)?.flatten_all()?.to_vec1::<f32>()?)
+        Ok(unit(&seen.pooled)?.flatten_all()?.to_vec1::<f32>()?)
     }
 
     /// What `Auto` means for this model.
@@ -212,8 +218,11 @@ impl Clip {
         let extent: Extent = lens_extent(image.picture.extent(), side as u32 * scale, patch as u32);
         let picture = resize(&annotate::draw(&image.picture, &image.marks), extent);
         let seen = self.model.vision.forward(&self.preprocessor.to_tensor(&picture, self.dtype, &self.device)?, cx)?;
-        let states = if method == HeatmapMethod::Patch { &seen.patches } else { &seen.values };
-        let patches = self.model.project_vision(&states.squeeze(0)?)?.contiguous()?;
+        let patches = match method {
+            HeatmapMethod::Patch => self.model.vision.patches(&seen)?,
+            HeatmapMethod::Auto | HeatmapMethod::MaskClip => self.model.vision.values(&seen)?,
+        };
+        let patches = unit(&patches.squeeze(0)?)?.contiguous()?;
         let found = (method, patches.clone(), seen.rows, seen.columns);
         self.remember(image, |known| known.patches = Some(found));
         Ok((patches, seen.rows, seen.columns))

@@ -45,6 +45,7 @@ pub(super) fn run(args: &Compare, session: &mut Session) -> Result<(), Failure> 
             schema: json::SCHEMA,
             classes: table.classes.clone(),
             templates: table.templates.clone(),
+            scoring: table.scoring,
             images: images.collect(),
         });
     }
@@ -67,7 +68,7 @@ fn csv(table: &ZeroShotTable, files: &[String]) -> Result<Vec<u8>, Failure> {
         };
         rows("(ensemble)", &image.logits, &image.probabilities)?;
         for (template, logits) in table.templates.iter().zip(&image.by_template) {
-            rows(template, logits, &crate::analysis::zero_shot::softmax(logits))?;
+            rows(template, logits, &crate::analysis::zero_shot::probabilities(logits, table.scoring))?;
         }
     }
     writer.into_inner().map_err(|error| Failure::Failed(format!("cannot write CSV: {error}")))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::session::say;
-use crate::job::output::{BenchReport, QualityReport, Timing, ZeroShotImage};
+use crate::job::output::{BenchReport, QualityReport, Scoring, Timing, ZeroShotImage};
 use crate::job::spec::GenerateSpec;
 
 /// The version of everything below.
@@ -41,6 +41,10 @@ pub(super) struct Compare {
     pub(super) schema: u32,
     pub(super) classes: Vec<String>,
     pub(super) templates: Vec<String>,
+    /// `{"kind": "softmax", "scale"}`: logits are scale * cosine, and a picture's probabilities add up to 1 (CLIP).
+    /// `{"kind": "sigmoid", "scale", "bias"}`: logits are scale * cosine + bias, and each class has a probability of its own,
+    /// 1 / (1 + exp(-logit)), whatever the other classes are (SigLIP).
+    pub(super) scoring: Scoring,
     pub(super) images: Vec<ComparedImage>,
 }
 

@@ -5,8 +5,8 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::output::{
-    BenchReport, Bound, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport, Timing, TokenCount,
-    ZeroShotImage, ZeroShotTable,
+    BenchReport, Bound, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport, Scoring, Timing,
+    TokenCount, ZeroShotImage, ZeroShotTable,
 };
 use crate::job::spec::{EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
 use crate::job::{JobError, JobOutput, JobSpec};
@@ -124,7 +124,12 @@ fn zero_shot(spec: &ZeroShotSpec) -> ZeroShotTable {
         by_template: vec![logits.clone(); spec.templates.len()],
         probabilities_without_marks: (!image.marks.is_empty()).then(|| probabilities.clone()),
     });
-    ZeroShotTable { classes: spec.classes.clone(), templates: spec.templates.clone(), images: images.collect() }
+    ZeroShotTable {
+        classes: spec.classes.clone(),
+        templates: spec.templates.clone(),
+        scoring: Scoring::default(),
+        images: images.collect(),
+    }
 }
 
 fn generated(spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated, JobError> {

@@ -66,12 +66,36 @@ pub struct Heatmaps {
     pub phrases: Vec<PhraseMap>,
 }
 
+/// How cosine similarities become logits and probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Scoring {
+    /// Logits are scale * cosine. Classes compete: their probabilities add up to 1 (CLIP).
+    Softmax {
+        /// The model's logit scale.
+        scale: f32,
+    },
+    /// Logits are scale * cosine + bias. Each class has a probability of its own, which no other class changes (SigLIP).
+    Sigmoid {
+        /// The model's logit scale.
+        scale: f32,
+        /// The model's logit bias.
+        bias: f32,
+    },
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self::Softmax { scale: 100.0 }
+    }
+}
+
 /// Scores of one picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ZeroShotImage {
     /// Of the ensemble, by class.
     pub logits: Vec<f32>,
-    /// Of the ensemble, by class; they add up to 1.
+    /// Of the ensemble, by class; they add up to 1 where classes compete ([`Scoring`]).
     pub probabilities: Vec<f32>,
     /// Logits by template, then class.
     pub by_template: Vec<Vec<f32>>,
@@ -86,6 +110,9 @@ pub struct ZeroShotTable {
     pub classes: Vec<String>,
     /// As asked.
     pub templates: Vec<String>,
+    /// How probabilities come about.
+    #[serde(default)]
+    pub scoring: Scoring,
     /// In the order of the request.
     pub images: Vec<ZeroShotImage>,
 }

@@ -29,7 +29,7 @@ pub enum ModelError {
     BadInput(String),
     /// The tensor library failed.
     #[error("{0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
 }
 
 /// The result of reading or running a net.
@@ -38,5 +38,25 @@ pub type Result<T> = std::result::Result<T, ModelError>;
 impl From<Cancelled> for ModelError {
     fn from(_: Cancelled) -> Self {
         Self::Cancelled
+    }
+}
+
+impl From<candle_core::Error> for ModelError {
+    /// Errors that `ModelError::through_candle` disguised come out as what they were.
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::Io(error) => match error.downcast::<Self>() {
+                Ok(own) => own,
+                Err(error) => Self::Tensor(candle_core::Error::Io(error)),
+            },
+            error => Self::Tensor(error),
+        }
+    }
+}
+
+impl ModelError {
+    /// For our code that candle calls (weights are read through its `VarBuilder`): an error that loses nothing on its way.
+    pub(super) fn through_candle(self) -> candle_core::Error {
+        candle_core::Error::Io(std::io::Error::other(self))
     }
 }

@@ -26,6 +26,32 @@ pub trait AttentionHook {
     /// # Errors
     /// Whatever stops the net from going on.
     fn observe(&mut self, site: Site, probabilities: &Tensor) -> Result<()>;
+
+    /// Receives what a layer has in hand anyway; nothing is computed or copied for it.
+    ///
+    /// # Errors
+    /// Whatever stops the net from going on.
+    fn look(&mut self, _site: Site, _seen: Seen<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a layer has in hand.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// The states (batch, length, width) that enter a transformer layer; transformers' `hidden_states[layer]`.
+    Before(&'a Tensor),
+    /// Projected for attention, heads side by side: q (batch, queries, width), k and v (batch, keys, width).
+    Projections {
+        /// What asks.
+        q: &'a Tensor,
+        /// What is asked.
+        k: &'a Tensor,
+        /// What is answered.
+        v: &'a Tensor,
+    },
+    /// The states that leave it; transformers' `hidden_states[layer + 1]`.
+    After(&'a Tensor),
 }
 
 /// Hands an optional hook from layer to layer and counts the layers.
@@ -50,6 +76,15 @@ impl<'a> Hooks<'a> {
         let site = Site { layer: self.next_layer, is_cross };
         self.next_layer += 1;
         site
+    }
+
+    /// The site that [`Self::enter`] will give.
+    pub(super) fn next_site(&self, is_cross: bool) -> Site {
+        Site { layer: self.next_layer, is_cross }
+    }
+
+    pub(super) fn look(&mut self, site: Site, seen: Seen<'_>) -> Result<()> {
+        self.hook.as_mut().map_or(Ok(()), |hook| hook.look(site, seen))
     }
 
     pub(super) fn wants(&self, site: Site) -> bool {

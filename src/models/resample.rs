@@ -1,5 +1,6 @@
 //! Resizing of 8-bit pictures, to the byte as Pillow's `Image.resize` (Pillow `src/libImaging/Resample.c`: support scaled with
-//! the reduction, horizontal pass first, weights in fixed point).
+//! the reduction, horizontal pass first, weights in fixed point). torchvision has the same order; Pillow 13 takes heights first where
+//! that is faster, which differs by a rounding where no value is cut off.
 
 use std::ops::Range;
 
@@ -15,19 +16,32 @@ const ROWS_AT_ONCE: usize = 16;
 /// How pixels are weighted by their distance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
-    /// Equal weights.
-    Box,
-    /// Cubic with a = -0.5.
-    Bicubic,
+    /// The nearest pixel alone.
+    Nearest,
     /// Windowed sinc over three pixels.
     Lanczos,
+    /// A triangle.
+    Bilinear,
+    /// Cubic with a = -0.5.
+    Bicubic,
+    /// Equal weights.
+    Box,
+    /// Windowed sinc over one pixel.
+    Hamming,
 }
 
 impl Kernel {
+    /// By Pillow's number, as `preprocessor_config.json` files have it.
+    pub fn from_number(number: u64) -> Option<Self> {
+        let all = [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming];
+        all.get(usize::try_from(number).ok()?).copied()
+    }
+
     /// The distance beyond which weights are zero.
     fn support(self) -> f64 {
         match self {
-            Self::Box => 0.5,
+            Self::Nearest | Self::Box => 0.5,
+            Self::Bilinear | Self::Hamming => 1.0,
             Self::Bicubic => 2.0,
             Self::Lanczos => 3.0,
         }
@@ -35,10 +49,12 @@ impl Kernel {
 
     fn weight(self, x: f64) -> f64 {
         match self {
-            Self::Box => f64::from(x > -0.5 && x <= 0.5),
+            Self::Nearest | Self::Box => f64::from(x > -0.5 && x <= 0.5),
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
+            Self::Hamming if x.abs() < 1.0 => sinc(x) * (0.54 + 0.46 * (x * std::f64::consts::PI).cos()),
             Self::Bicubic => cubic(x),
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            Self::Lanczos => 0.0,
+            Self::Hamming | Self::Lanczos => 0.0,
         }
     }
 }
@@ -99,6 +115,11 @@ impl Filter {
     /// For the outputs `wanted` of all `to`.
     fn new(from: usize, to: usize, wanted: Range<usize>, kernel: Kernel) -> Self {
         let scale = from as f64 / to as f64;
+        if kernel == Kernel::Nearest {
+            let nearest = |at: usize| (((at as f64 + 0.5) * scale) as usize).min(from.saturating_sub(1));
+            let windows: Vec<(usize, usize)> = wanted.map(|at| (nearest(at), 1)).collect();
+            return Self { weights: vec![1 << PRECISION_BITS; windows.len()], windows, stride: 1 };
+        }
         let filter_scale = scale.max(1.0);
         let support = kernel.support() * filter_scale;
         let stride = support.ceil() as usize * 2 + 1;

@@ -1,11 +1,15 @@
-//! CLIP's byte-level BPE tokenizer, from `tokenizer.json` or from `vocab.json` and `merges.txt`.
+//! CLIP's byte-level BPE tokenizer, from `tokenizer.json`, from `vocab.json` and `merges.txt`, or from open_clip's list of merges;
+//! SigLIP's SentencePiece tokenizers from `tokenizer.json`.
 //!
-//! The second form is assembled as OpenAI's `simple_tokenizer.py` works: NFC, one space for any run of them, lower case,
+//! The second and third forms are assembled as OpenAI's `simple_tokenizer.py` works: NFC, one space for any run of them, lower case,
 //! words by regular expression, `</w>` at the end of a word. Text is cut at the limit, never refused.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Read;
 
 use serde::Deserialize;
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -21,16 +25,32 @@ use super::files::ModelFiles;
 const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// The context length of every CLIP so far, where the tokenizer's own configuration does not say.
 const USUAL_LENGTH: usize = 77;
+/// That of every SigLIP.
+const SIGLIP_LENGTH: usize = 64;
+/// SentencePiece's mark of a space.
+const SPACE: char = '\u{2581}';
+const START: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
+/// open_clip's file of merges.
+const BPE_FILES: [&str; 2] = ["bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"];
+/// Merges of CLIP's vocabulary of 49408 tokens.
+const OPENAI_MERGES: usize = 49152 - 256 - 2;
+/// Longer than any file of merges, in bytes.
+const LONGEST_MERGES: u64 = 1 << 25;
 
 #[derive(Deserialize, Default)]
 struct TokenizerConfig {
+    tokenizer_class: Option<String>,
     model_max_length: Option<f64>,
+    do_lower_case: Option<bool>,
     pad_token: Option<AddedToken>,
+    eos_token: Option<AddedToken>,
 }
 
 #[derive(Deserialize, Default)]
 struct SpecialTokens {
     pad_token: Option<AddedToken>,
+    eos_token: Option<AddedToken>,
 }
 
 #[derive(Deserialize)]
@@ -57,10 +77,46 @@ pub struct Tokens {
     pub cut: usize,
 }
 
+/// What is done to a text before its tokenizer sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cleaning {
+    /// Nothing: the tokenizer does what is needed.
+    None,
+    /// Lower case (transformers `Siglip2Tokenizer`).
+    Lower,
+    /// No ASCII punctuation, single spaces, and lower case if so wanted (transformers `SiglipTokenizer`).
+    Canonical {
+        /// Whether letters become small.
+        lowers: bool,
+    },
+}
+
+impl Cleaning {
+    fn clean(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::None => Cow::Borrowed(text),
+            Self::Lower => Cow::Owned(text.to_lowercase()),
+            Self::Canonical { lowers } => {
+                let lower = if lowers { text.to_lowercase() } else { text.to_owned() };
+                // SentencePiece's mark of a space counts as one.
+                let kept = lower.chars().filter(|c| !c.is_ascii_punctuation());
+                let spaced: String = kept.map(|c| if c == SPACE { ' ' } else { c }).collect();
+                // Python's idea of white space has four characters more.
+                let is_space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
+                let words: Vec<&str> = spaced.split(is_space).filter(|word| !word.is_empty()).collect();
+                // As the reference has it: a space before the first word is a token of its own.
+                let lead = if spaced.starts_with(is_space) && !words.is_empty() { "\u{2581} " } else { "" };
+                Cow::Owned(format!("{lead}{}", words.join(" ")))
+            }
+        }
+    }
+}
+
 /// Turns text into token ids.
 pub struct ClipTokenizer {
     inner: Tokenizer,
-    start: u32,
+    cleaning: Cleaning,
+    start: Option<u32>,
     end: u32,
     pad: u32,
     context_length: usize,
@@ -74,36 +130,61 @@ impl ClipTokenizer {
     pub fn load(files: &ModelFiles) -> Result<Self> {
         let config: TokenizerConfig = optional_json(files, "tokenizer_config.json")?;
         let special: SpecialTokens = optional_json(files, "special_tokens_map.json")?;
-        let (file, inner) = if files.has("tokenizer.json") {
-            let bad = |e: tokenizers::Error| bad_file(files, "tokenizer.json", &e);
-            ("tokenizer.json", Tokenizer::from_bytes(files.read("tokenizer.json")?).map_err(bad)?)
-        } else {
-            ("vocab.json", assemble(files)?)
-        };
+        let (file, mut inner) = read(files)?;
+        // Texts are cut and filled up here, where what was cut is counted.
+        let bad = |e: tokenizers::Error| bad_file(files, file, &e);
+        inner.with_truncation(None).map_err(bad)?;
+        inner.with_padding(None);
         let id = |token: &str| {
             inner.token_to_id(token).ok_or_else(|| bad_file(files, file, &format!("it has no token {token}").into()))
         };
-        let (start, end) = (id("<|startoftext|>")?, id("<|endoftext|>")?);
+        let is_clip = inner.token_to_id(START).is_some();
+        let known = |names: [&'static str; 3]| names.into_iter().find(|name| inner.token_to_id(name).is_some());
+        let end = config.eos_token.as_ref().or(special.eos_token.as_ref()).map(AddedToken::text);
+        let end = match end.filter(|token| inner.token_to_id(token).is_some()) {
+            Some(token) if !is_clip => id(token)?,
+            _ => id(known([END, "</s>", "<eos>"]).unwrap_or(END))?,
+        };
         let pad_token = config.pad_token.as_ref().or(special.pad_token.as_ref()).map(AddedToken::text);
-        let pad = pad_token.and_then(|token| inner.token_to_id(token)).unwrap_or(end);
+        let usual_pad = || if is_clip { None } else { inner.token_to_id("<pad>") };
+        let pad = pad_token.and_then(|token| inner.token_to_id(token)).or_else(usual_pad).unwrap_or(end);
+        let usual = if is_clip { USUAL_LENGTH } else { SIGLIP_LENGTH };
         // "No limit" is written as a number like 1e30.
         let context_length = match config.model_max_length {
             Some(length) if (3.0..100_000.0).contains(&length) => length as usize,
-            _ => USUAL_LENGTH,
+            _ => usual,
         };
-        Ok(Self { inner, start, end, pad, context_length })
+        let canonical = Cleaning::Canonical { lowers: config.do_lower_case.unwrap_or(true) };
+        let cleaning =
+            match (config.tokenizer_class.as_deref().map(|class| class.trim_end_matches("Fast")), inner.get_model()) {
+                _ if is_clip => Cleaning::None,
+                (Some("SiglipTokenizer"), _) => canonical,
+                // SigLIP 2 has Gemma's tokenizer, but was trained on small letters.
+                (Some("Siglip2Tokenizer" | "GemmaTokenizer"), _) => Cleaning::Lower,
+                // Of any other class, tokenizer.json says all there is to do.
+                (Some(_), _) => Cleaning::None,
+                (None, ModelWrapper::Unigram(_)) => canonical,
+                (None, _) => Cleaning::Lower,
+            };
+        Ok(Self { start: inner.token_to_id(START), inner, cleaning, end, pad, context_length })
     }
 
     /// For a tower with fewer positions than the tokenizer's own configuration allows: texts are cut to what it can read.
     #[must_use]
     pub fn for_tower(mut self, tower: &TextTower) -> Self {
-        self.context_length = self.context_length.min(tower.max_length()).max(3);
+        let most = if tower.needs_padding() { usize::MAX } else { self.context_length };
+        self.context_length = most.min(tower.max_length()).max(3);
         self
+    }
+
+    /// Tokens that mark start and end.
+    fn marks(&self) -> usize {
+        1 + usize::from(self.start.is_some())
     }
 
     /// How many tokens of a text are read: the context without start and end.
     pub fn limit(&self) -> usize {
-        self.context_length - 2
+        self.context_length - self.marks()
     }
 
     /// `text` from start to end token; what is beyond the limit is cut and counted.
@@ -111,11 +192,12 @@ impl ClipTokenizer {
     /// # Errors
     /// If the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
+        let text = self.cleaning.clean(text);
         let encoding =
-            self.inner.encode_fast(text, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
+            self.inner.encode_fast(&*text, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
         let words = encoding.get_ids();
         let kept = words.get(..self.limit()).unwrap_or(words);
-        let ids = std::iter::once(self.start).chain(kept.iter().copied()).chain([self.end]).collect();
+        let ids = self.start.into_iter().chain(kept.iter().copied()).chain([self.end]).collect();
         Ok(Tokens { ids, cut: words.len() - kept.len() })
     }
 
@@ -138,16 +220,72 @@ fn bad_file(files: &ModelFiles, file: &str, error: &tokenizers::Error) -> ModelE
     ModelError::BadFile { path: files.path_of(file), reason: error.to_string() }
 }
 
-fn assemble(files: &ModelFiles) -> Result<Tokenizer> {
-    let vocabulary: HashMap<String, u32> = files.read_json("vocab.json")?;
-    let merges = files.read("merges.txt")?;
-    let merges = String::from_utf8_lossy(&merges);
-    let merges = merges.lines().filter(|line| !line.starts_with("#version"));
-    let merges = merges.filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-    let bad = |e: tokenizers::Error| bad_file(files, "merges.txt", &e);
+type Merges = Vec<(String, String)>;
+
+/// The tokenizer in the first of the forms that are there, and the file to blame.
+fn read(files: &ModelFiles) -> Result<(&'static str, Tokenizer)> {
+    if files.has("tokenizer.json") {
+        let bad = |e: tokenizers::Error| bad_file(files, "tokenizer.json", &e);
+        return Ok(("tokenizer.json", Tokenizer::from_bytes(files.read("tokenizer.json")?).map_err(bad)?));
+    }
+    if files.has("vocab.json") || !BPE_FILES.iter().any(|file| files.has(file)) {
+        if !files.has("vocab.json") && files.has("spiece.model") {
+            let reason = "Maquette reads SentencePiece tokenizers from tokenizer.json: get that file too, or make it with \
+                          transformers.AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…) in Python";
+            return Err(bad_file(files, "spiece.model", &reason.into()));
+        }
+        let vocabulary: HashMap<String, u32> = files.read_json("vocab.json")?;
+        let merges = files.read("merges.txt")?;
+        let merges = pairs(&String::from_utf8_lossy(&merges));
+        return Ok(("vocab.json", assemble(files, "merges.txt", vocabulary, merges)?));
+    }
+    let file = BPE_FILES.into_iter().find(|file| files.has(file)).unwrap_or(BPE_FILES[0]);
+    let (vocabulary, merges) = from_merges(&bpe_text(files, file)?);
+    Ok((file, assemble(files, file, vocabulary, merges)?))
+}
+
+fn pairs(merges: &str) -> Merges {
+    let lines = merges.lines().filter(|line| !line.starts_with("#version"));
+    lines.filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+}
+
+/// open_clip's `bpe_simple_vocab_16e6.txt`, packed or not.
+fn bpe_text(files: &ModelFiles, file: &str) -> Result<String> {
+    let bytes = files.read(file)?;
+    let mut text = String::new();
+    let read = match file.ends_with(".gz") {
+        true => flate2::read::GzDecoder::new(&*bytes).take(LONGEST_MERGES).read_to_string(&mut text),
+        false => (&*bytes).take(LONGEST_MERGES).read_to_string(&mut text),
+    };
+    read.map_err(|error| bad_file(files, file, &error.to_string().into()))?;
+    Ok(text)
+}
+
+/// The vocabulary that merges imply (open_clip `tokenizer.py`): bytes, bytes at the end of a word, merges, marks.
+fn from_merges(text: &str) -> (HashMap<String, u32>, Merges) {
+    // The first line is the version; what is beyond CLIP's vocabulary is left over from training.
+    let merges: Merges = pairs(&text.lines().skip(1).take(OPENAI_MERGES).collect::<Vec<_>>().join("\n"));
+    let bytes = byte_letters();
+    let letters = bytes.iter().map(|c| c.to_string());
+    let ends = bytes.iter().map(|c| format!("{c}</w>"));
+    let merged = merges.iter().map(|(a, b)| format!("{a}{b}"));
+    let tokens = letters.chain(ends).chain(merged).chain([START.to_owned(), END.to_owned()]);
+    (tokens.zip(0u32..).collect(), merges)
+}
+
+/// The letters that stand for bytes in byte-level BPE, in the order of GPT-2's `bytes_to_unicode`: printable bytes first.
+fn byte_letters() -> Vec<char> {
+    let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let shown = (0..256).filter(|byte| printable(*byte));
+    let others = (0..256).filter(|byte| !printable(*byte)).count() as u32;
+    shown.chain(256..256 + others).filter_map(char::from_u32).collect()
+}
+
+fn assemble(files: &ModelFiles, file: &str, vocabulary: HashMap<String, u32>, merges: Merges) -> Result<Tokenizer> {
+    let bad = |e: tokenizers::Error| bad_file(files, file, &e);
     let bpe = BPE::builder()
         .vocab_and_merges(vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
-        .unk_token("<|endoftext|>".to_owned())
+        .unk_token(END.to_owned())
         .continuing_subword_prefix(String::new())
         .end_of_word_suffix("</w>".to_owned())
         .build()
@@ -160,7 +298,7 @@ fn assemble(files: &ModelFiles) -> Result<Tokenizer> {
         Split::new(SplitPattern::Regex(WORDS.to_owned()), SplitDelimiterBehavior::Removed, true).map_err(bad)?;
     let steps: Vec<PreTokenizerWrapper> = vec![words.into(), ByteLevel::new(false, true, true).into()];
     tokenizer.with_pre_tokenizer(Some(PreSequence::new(steps)));
-    let special = ["<|startoftext|>", "<|endoftext|>"].map(|token| tokenizers::AddedToken::from(token, true));
+    let special = [START, END].map(|token| tokenizers::AddedToken::from(token, true));
     tokenizer.add_special_tokens(special).map_err(bad)?;
     Ok(tokenizer)
 }

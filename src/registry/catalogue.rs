@@ -44,11 +44,11 @@ impl Family {
         }
     }
 
-    /// The file that a folder of this family must have.
-    fn telltale(self) -> &'static str {
+    /// The files of which a folder of this family must have one.
+    fn telltales(self) -> &'static [&'static str] {
         match self {
-            Self::Clip => "config.json",
-            Self::Diffusion => "model_index.json",
+            Self::Clip => &["config.json", "open_clip_config.json"],
+            Self::Diffusion => &["model_index.json"],
         }
     }
 }
@@ -135,10 +135,10 @@ impl Catalogue {
         if !path.is_dir() {
             return Err(RegistryError(format!("a model is a folder, and this is a file: {}", path.display())));
         }
-        if !path.join(family.telltale()).is_file() {
+        if !family.telltales().iter().any(|file| path.join(file).is_file()) {
             return Err(RegistryError(format!(
                 "this folder has no {}, so it is no {} model: {}",
-                family.telltale(),
+                family.telltales().join(" or "),
                 family.name(),
                 path.display()
             )));

@@ -1,11 +1,11 @@
-//! The transformer that both towers are made of (transformers `modeling_clip.py`: `CLIPEncoderLayer`).
+//! The transformer that both towers are made of (transformers `modeling_clip.py`: `CLIPEncoderLayer`; SigLIP's is the same).
 
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
-use crate::models::hook::Hooks;
+use crate::models::hook::{Hooks, Seen};
 use crate::models::kernels::{Activation, Attending, attention};
 
 /// The sizes of a tower.
@@ -79,7 +79,8 @@ pub(super) struct Encoded {
 
 impl Encoder {
     pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
-        if sizes.heads == 0 || !sizes.width.is_multiple_of(sizes.heads) || sizes.layers == 0 {
+        let fits = sizes.width > 0 && sizes.heads > 0 && sizes.width.is_multiple_of(sizes.heads);
+        if !fits || sizes.layers == 0 || sizes.inner == 0 {
             return Err(ModelError::BadInput(format!(
                 "the configuration asks for {} layers of {} heads over a width of {}",
                 sizes.layers, sizes.heads, sizes.width
@@ -100,7 +101,10 @@ impl Encoder {
         let (mut before_last, mut last) = (xs.clone(), xs);
         for layer in &self.layers {
             cx.checkpoint()?;
+            let site = hooks.next_site(false);
+            hooks.look(site, Seen::Before(&last))?;
             let next = layer.forward(&last, is_causal, hooks)?;
+            hooks.look(site, Seen::After(&next))?;
             before_last = std::mem::replace(&mut last, next);
         }
         Ok(Encoded { before_last, last })

@@ -1,18 +1,15 @@
-//! The text tower (transformers `CLIPTextTransformer`); also Stable Diffusion's text encoder.
+//! The text tower (transformers `CLIPTextTransformer`, `SiglipTextModel`, open_clip `TextTransformer`); also Stable Diffusion's.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Embedding, LayerNorm, Module, VarBuilder, embedding, layer_norm};
+use candle_nn::{Embedding, LayerNorm, Linear, Module, VarBuilder, embedding, layer_norm, linear, linear_no_bias};
 
-use super::config::TextConfig;
+use super::config::{Pooling, TextConfig};
 use super::encoder::{Encoder, Sizes};
-use super::{WEIGHTS, explain};
+use super::{WEIGHTS, names};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
-
-/// The value of `eos_token_id` in old files, where it is a mistake.
-const LEGACY_END: u32 = 2;
 
 /// The text tower.
 pub struct TextTower {
@@ -20,40 +17,56 @@ pub struct TextTower {
     positions: Tensor,
     encoder: Encoder,
     final_norm: LayerNorm,
-    end_token: u32,
+    projection: Option<Linear>,
+    is_causal: bool,
+    pooling: Pooling,
 }
 
 impl TextTower {
-    pub(super) fn load(config: &TextConfig, vb: &VarBuilder<'_>) -> Result<Self> {
-        let embeddings = vb.pp("embeddings");
+    /// Builds the tower from `text_model.…`, and from `projection` (the name of that layer) if there is one.
+    pub(super) fn load(config: &TextConfig, projection: &str, vb: &VarBuilder<'_>) -> Result<Self> {
+        let TextConfig { width, length, vocab_size, epsilon, .. } = *config;
+        if length == 0 || vocab_size == 0 {
+            return Err(ModelError::BadInput(format!(
+                "the configuration asks for texts of {length} of {vocab_size} tokens"
+            )));
+        }
+        let root = vb.pp("text_model");
+        let embeddings = root.pp("embeddings");
         let sizes = Sizes {
-            width: config.hidden_size,
-            inner: config.intermediate_size,
-            layers: config.num_hidden_layers,
-            heads: config.num_attention_heads,
-            activation: config.hidden_act,
-            epsilon: config.layer_norm_eps,
+            width,
+            inner: config.inner,
+            layers: config.layers,
+            heads: config.heads,
+            activation: config.activation,
+            epsilon,
         };
-        let shape = (config.max_position_embeddings, config.hidden_size);
+        let projection = match config.projection {
+            None => None,
+            Some((out, true)) => Some(linear(width, out, vb.pp(projection))?),
+            Some((out, false)) => Some(linear_no_bias(width, out, vb.pp(projection))?),
+        };
         Ok(Self {
-            tokens: embedding(config.vocab_size, config.hidden_size, embeddings.pp("token_embedding"))?,
-            positions: embeddings.get(shape, "position_embedding.weight")?,
-            encoder: Encoder::load(sizes, &vb.pp("encoder"))?,
-            final_norm: layer_norm(config.hidden_size, config.layer_norm_eps, vb.pp("final_layer_norm"))?,
-            end_token: config.eos_token_id,
+            tokens: embedding(vocab_size, width, embeddings.pp("token_embedding"))?,
+            positions: embeddings.get((length, width), "position_embedding.weight")?,
+            encoder: Encoder::load(sizes, &root.pp("encoder"))?,
+            final_norm: layer_norm(width, epsilon, root.pp("final_layer_norm"))?,
+            projection,
+            is_causal: config.is_causal,
+            pooling: config.pooling,
         })
     }
 
-    /// Reads a folder that holds a text tower alone (`CLIPTextModel`), with or without the prefix `text_model.`.
+    /// Reads a folder that holds a text tower alone (`CLIPTextModel`, `CLIPTextModelWithProjection`), with or without the prefix
+    /// `text_model.`.
     ///
     /// # Errors
     /// If a file is missing or damaged.
     pub fn load_folder(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
-        let config: TextConfig = files.read_json("config.json")?;
-        let root = files.tensors(WEIGHTS, dtype, device)?;
-        let prefixed = root.contains_tensor("text_model.final_layer_norm.weight");
-        let vb = if prefixed { root.pp("text_model") } else { root };
-        Self::load(&config, &vb).map_err(|error| explain(files, error))
+        let weights = files.weights(WEIGHTS)?;
+        let config = TextConfig::load(files, weights.has(PROJECTION_WEIGHT))?;
+        Self::load(&config, PROJECTION, &names::builder(&weights, dtype, device))
+            .map_err(|error| super::explain(files, error))
     }
 
     /// Longest sequence that it reads.
@@ -61,11 +74,17 @@ impl TextTower {
         self.positions.dims().first().copied().unwrap_or(0)
     }
 
-    /// States after the final layer norm, (batch, length, width), of token ids, `batch` rows of equal length.
+    /// Whether texts must be filled up to [`Self::max_length`]: where every state depends on every position, padding counts.
+    /// Where positions see only earlier ones, what is behind the end token changes nothing and needs no computing.
+    pub fn needs_padding(&self) -> bool {
+        !self.is_causal || self.pooling == Pooling::Last
+    }
+
+    /// The embeddings (batch, length, width) of token ids, without positions: what [`Self::forward_embedded`] takes.
     ///
     /// # Errors
     /// If rows differ in length, are too long or hold unknown ids.
-    pub fn forward(&self, ids: &[Vec<u32>], cx: &TaskCx<'_>) -> Result<Tensor> {
+    pub fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor> {
         let length = ids.first().map_or(0, Vec::len);
         if length == 0 || length > self.max_length() || ids.iter().any(|row| row.len() != length) {
             return Err(ModelError::BadInput(format!(
@@ -73,27 +92,74 @@ impl TextTower {
                 self.max_length()
             )));
         }
-        let device = self.positions.device();
-        let tensor = Tensor::from_vec(ids.concat(), (ids.len(), length), device)?;
-        let xs = self.tokens.forward(&tensor)?.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        let encoded = self.encoder.forward(xs, true, &mut Hooks::none(), cx)?;
+        let known = self.tokens.embeddings().dim(0)?;
+        if let Some(id) = ids.iter().flatten().find(|id| **id as usize >= known) {
+            return Err(ModelError::BadInput(format!(
+                "the tokenizer gives the id {id}, and the text tower knows {known} tokens; they belong to different models"
+            )));
+        }
+        let tensor = Tensor::from_vec(ids.concat(), (ids.len(), length), self.positions.device())?;
+        Ok(self.tokens.forward(&tensor)?)
+    }
+
+    /// States after the final layer norm, (batch, length, width), of token ids, `batch` rows of equal length.
+    ///
+    /// # Errors
+    /// As [`Self::embed`]; if the task is cancelled.
+    pub fn forward(&self, ids: &[Vec<u32>], cx: &TaskCx<'_>) -> Result<Tensor> {
+        self.forward_embedded(&self.embed(ids)?, &mut Hooks::none(), cx)
+    }
+
+    /// The same of embeddings (batch, length, width), seen by `hooks`.
+    ///
+    /// # Errors
+    /// If there are more positions than the tower has, the task is cancelled or a hook stops it.
+    pub fn forward_embedded(&self, embeddings: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let (_, length, width) = embeddings.dims3()?;
+        let (most, own) = self.positions.dims2()?;
+        if length == 0 || length > most || width != own {
+            return Err(ModelError::BadInput(format!(
+                "the text tower reads 1 to {most} embeddings of width {own}, not {length} of width {width}"
+            )));
+        }
+        let xs = embeddings.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
+        let encoded = self.encoder.forward(xs, self.is_causal, hooks, cx)?;
         Ok(self.final_norm.forward(&encoded.last)?)
     }
 
-    /// The state that stands for each text, (batch, width): that of the first end token, as transformers has it.
+    /// The state that stands for each text, (batch, width), of states (batch, length, width) of these ids.
     ///
     /// # Errors
-    /// If the tensor library fails.
+    /// If there are not as many states as ids.
     pub fn pool(&self, states: &Tensor, ids: &[Vec<u32>]) -> Result<Tensor> {
         let rows = ids.iter().enumerate().map(|(row, ids)| {
-            let end = if self.end_token == LEGACY_END {
-                ids.iter().max().and_then(|largest| ids.iter().position(|id| id == largest))
-            } else {
-                ids.iter().position(|id| *id == self.end_token)
+            let end = match self.pooling {
+                Pooling::Largest => ids.iter().max().and_then(|largest| ids.iter().position(|id| id == largest)),
+                Pooling::End(end) => ids.iter().position(|id| *id == end),
+                Pooling::Last => ids.len().checked_sub(1),
+                Pooling::First => Some(0),
             };
             Ok(states.get(row)?.get(end.unwrap_or(0))?)
         });
         let rows: Result<Vec<Tensor>> = rows.collect();
         Ok(Tensor::stack(&rows?, 0)?)
     }
+
+    /// Pooled states (batch, width) in the common space, (batch, d), not yet of unit length; as they are where the tower has no
+    /// projection.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn project(&self, pooled: &Tensor) -> Result<Tensor> {
+        match &self.projection {
+            Some(projection) => Ok(projection.forward(pooled)?),
+            None => Ok(pooled.clone()),
+        }
+    }
 }
+
+/// CLIP's name of the projection.
+pub(super) const PROJECTION: &str = "text_projection";
+const PROJECTION_WEIGHT: &str = "text_projection.weight";
+/// SigLIP's.
+pub(super) const SIGLIP_PROJECTION: &str = "text_model.head";

@@ -1,69 +1,103 @@
-//! The vision tower (transformers `CLIPVisionTransformer`), for pictures of any whole number of patches.
+//! The vision tower (transformers `CLIPVisionTransformer`, `SiglipVisionModel`), for pictures of any whole number of patches.
+//!
+//! Attention layers have the sites 0, 1, …; behind them SigLIP's pooling head has the last one, which is a cross-attention.
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, Conv2dConfig, LayerNorm, Module, VarBuilder, conv2d_no_bias, layer_norm};
+use candle_nn::{Conv2d, Conv2dConfig, LayerNorm, Linear, Module, VarBuilder};
+use candle_nn::{conv2d, conv2d_no_bias, layer_norm, linear_no_bias};
 
-use super::config::VisionConfig;
+use super::config::{Head, VisionConfig};
 use super::encoder::{Encoder, Sizes};
+use super::pool::PoolHead;
+use super::positions::interpolate;
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
 
+/// Larger grids than any model has, small enough that their squares are numbers.
+const LARGEST_GRID: usize = 1 << 12;
+
 /// The vision tower.
 pub struct VisionTower {
-    class_token: Tensor,
     patches: Conv2d,
-    /// (1 + grid * grid, width): the class token's first.
+    /// (extra + grid * grid, width): the class token's first, if there is one.
     positions: Tensor,
-    pre_norm: LayerNorm,
+    pre_norm: Option<LayerNorm>,
     encoder: Encoder,
     post_norm: LayerNorm,
+    end: End,
     image_size: usize,
     patch_size: usize,
 }
 
-/// What the tower gives.
+/// How states become embeddings.
+enum End {
+    ClassToken { token: Tensor, projection: Linear },
+    Pool(Box<PoolHead>),
+}
+
+/// What the tower saw; [`VisionTower::patches`] and [`VisionTower::values`] make embeddings of its patches.
 pub struct VisionOutput {
-    /// The class token's state after the final norm, (batch, width).
+    before_last: Tensor,
+    last: Tensor,
+    /// The embeddings of the pictures as wholes, (batch, d).
     pub pooled: Tensor,
-    /// The last layer's patch states after the final norm, (batch, rows * columns, width).
-    pub patches: Tensor,
-    /// The last layer's value path of the patches after the final norm (MaskCLIP), (batch, rows * columns, width).
-    pub values: Tensor,
     /// Patches from top to bottom.
     pub rows: usize,
     /// Patches from left to right.
     pub columns: usize,
 }
 
+impl VisionOutput {
+    /// The states behind the last layer, before the final norm, (batch, tokens, width).
+    pub fn states(&self) -> &Tensor {
+        &self.last
+    }
+}
+
 impl VisionTower {
-    pub(super) fn load(config: &VisionConfig, vb: &VarBuilder<'_>) -> Result<Self> {
-        let (width, patch) = (config.hidden_size, config.patch_size);
-        if patch == 0 || config.image_size < patch {
+    pub(super) fn load(config: &VisionConfig, root: &VarBuilder<'_>) -> Result<Self> {
+        let (width, patch) = (config.width, config.patch_size);
+        let grid = config.image_size.checked_div(patch).unwrap_or(0);
+        if grid == 0 || grid > LARGEST_GRID {
             return Err(ModelError::BadInput(format!(
                 "the configuration asks for patches of {patch} pixels in pictures of {}",
                 config.image_size
             )));
         }
-        let grid = config.image_size / patch;
+        let vb = root.pp("vision_model");
         let embeddings = vb.pp("embeddings");
         let stride = Conv2dConfig { stride: patch, ..Conv2dConfig::default() };
         let sizes = Sizes {
             width,
-            inner: config.intermediate_size,
-            layers: config.num_hidden_layers,
-            heads: config.num_attention_heads,
-            activation: config.hidden_act,
-            epsilon: config.layer_norm_eps,
+            inner: config.inner,
+            layers: config.layers,
+            heads: config.heads,
+            activation: config.activation,
+            epsilon: config.epsilon,
+        };
+        let patches = embeddings.pp("patch_embedding");
+        let norm = |name: &str| layer_norm(width, config.epsilon, vb.pp(name));
+        let encoder = Encoder::load(sizes, &vb.pp("encoder"))?;
+        let (patches, end, extra) = match config.head {
+            Head::ClassToken(out) => {
+                let token = embeddings.get(width, "class_embedding")?;
+                let projection = linear_no_bias(width, out, root.pp("visual_projection"))?;
+                (conv2d_no_bias(3, width, patch, stride, patches)?, End::ClassToken { token, projection }, 1)
+            }
+            Head::AttentionPool => {
+                let pool = PoolHead::load(sizes, &vb.pp("head"))?;
+                (conv2d(3, width, patch, stride, patches)?, End::Pool(Box::new(pool)), 0)
+            }
         };
         Ok(Self {
-            class_token: embeddings.get(width, "class_embedding")?,
-            patches: conv2d_no_bias(3, width, patch, stride, embeddings.pp("patch_embedding"))?,
-            positions: embeddings.get((1 + grid * grid, width), "position_embedding.weight")?,
+            patches,
+            positions: embeddings.get((extra + grid * grid, width), "position_embedding.weight")?,
             // The misspelling is upstream's.
-            pre_norm: layer_norm(width, config.layer_norm_eps, vb.pp("pre_layrnorm"))?,
-            encoder: Encoder::load(sizes, &vb.pp("encoder"))?,
-            post_norm: layer_norm(width, config.layer_norm_eps, vb.pp("post_layernorm"))?,
+            pre_norm: config.has_pre_norm.then(|| norm("pre_layrnorm")).transpose()?,
+            encoder,
+            post_norm: norm("post_layernorm")?,
+            end,
             image_size: config.image_size,
             patch_size: patch,
         })
@@ -79,71 +113,86 @@ impl VisionTower {
         self.patch_size
     }
 
-    /// Runs on (batch, 3, height, width); sides must be whole numbers of patches.
+    /// Runs on (batch, 3, height, width). Pixels to the right and at the bottom that do not fill a patch are not seen.
     ///
     /// # Errors
-    /// If they are not, or the task is cancelled.
+    /// If there is no whole patch, or the task is cancelled.
     pub fn forward(&self, pixels: &Tensor, cx: &TaskCx<'_>) -> Result<VisionOutput> {
+        self.forward_hooked(pixels, &mut Hooks::none(), cx)
+    }
+
+    /// The same, seen by `hooks`.
+    ///
+    /// # Errors
+    /// The same; whatever a hook stops it with.
+    pub fn forward_hooked(&self, pixels: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<VisionOutput> {
         let (batch, _, height, width) = pixels.dims4()?;
-        if !height.is_multiple_of(self.patch_size) || !width.is_multiple_of(self.patch_size) {
+        let (rows, columns) = (height / self.patch_size, width / self.patch_size);
+        if rows == 0 || columns == 0 {
             return Err(ModelError::BadInput(format!(
-                "a picture of {width}x{height} is no whole number of {}-pixel patches",
+                "a picture of {width}x{height} is smaller than one patch of {} pixels",
                 self.patch_size
             )));
         }
-        let (rows, columns) = (height / self.patch_size, width / self.patch_size);
-        let patches = self.patches.forward(pixels)?.flatten_from(2)?.transpose(1, 2)?;
-        let channels = self.class_token.dim(0)?;
-        let class = self.class_token.broadcast_as((batch, 1, channels))?;
-        let xs = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions_for(rows, columns)?)?;
-        let encoded = self.encoder.forward(self.pre_norm.forward(&xs)?, false, &mut Hooks::none(), cx)?;
-        let normed = self.post_norm.forward(&encoded.last.contiguous()?)?;
-        let values = match self.encoder.layers.last() {
-            Some(layer) => self.post_norm.forward(&layer.value_path(&encoded.before_last)?)?,
-            None => normed.clone(),
+        let mut xs = self.patches.forward(pixels)?.flatten_from(2)?.transpose(1, 2)?;
+        if let End::ClassToken { token, .. } = &self.end {
+            let class = token.broadcast_as((batch, 1, token.dim(0)?))?;
+            xs = Tensor::cat(&[&class, &xs], 1)?;
+        }
+        xs = xs.broadcast_add(&self.positions_for(rows, columns)?)?;
+        if let Some(norm) = &self.pre_norm {
+            xs = norm.forward(&xs)?;
+        }
+        let encoded = self.encoder.forward(xs.contiguous()?, false, hooks, cx)?;
+        let pooled = match &self.end {
+            End::ClassToken { projection, .. } => {
+                let class = encoded.last.narrow(1, 0, 1)?.contiguous()?;
+                projection.forward(&self.post_norm.forward(&class)?.squeeze(1)?)?
+            }
+            End::Pool(pool) => pool.forward(&self.post_norm.forward(&encoded.last)?, hooks)?,
         };
-        Ok(VisionOutput {
-            pooled: normed.narrow(1, 0, 1)?.squeeze(1)?,
-            patches: normed.narrow(1, 1, rows * columns)?.contiguous()?,
-            values: values.narrow(1, 1, rows * columns)?.contiguous()?,
-            rows,
-            columns,
-        })
+        Ok(VisionOutput { before_last: encoded.before_last, last: encoded.last, pooled, rows, columns })
     }
 
-    /// Position embeddings (1 + rows * columns, width), bicubic as torch's `interpolate(align_corners=False)`.
+    /// The embedding of each patch by its state behind the last layer, (batch, rows * columns, d): projected as the class token is;
+    /// in SigLIP, what the pooling head makes of that patch if there is no other.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn patches(&self, seen: &VisionOutput) -> Result<Tensor> {
+        self.each(&seen.last, seen)
+    }
+
+    /// The embedding of each patch by the value path of the last layer alone, without its attention (MaskCLIP, Zhou et al. 2022),
+    /// (batch, rows * columns, d): projected as the class token is; in SigLIP, what the pooling head makes of it.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn values(&self, seen: &VisionOutput) -> Result<Tensor> {
+        match self.encoder.layers.last() {
+            Some(layer) => self.each(&layer.value_path(&seen.before_last)?, seen),
+            None => self.each(&seen.last, seen),
+        }
+    }
+
+    fn each(&self, states: &Tensor, seen: &VisionOutput) -> Result<Tensor> {
+        let (_, tokens, _) = states.dims3()?;
+        let count = seen.rows * seen.columns;
+        let states = self.post_norm.forward(&states.narrow(1, tokens - count, count)?.contiguous()?)?;
+        match &self.end {
+            End::ClassToken { projection, .. } => Ok(projection.forward(&states)?),
+            End::Pool(pool) => pool.each(&states),
+        }
+    }
+
+    /// Position embeddings for a grid of this size.
     fn positions_for(&self, rows: usize, columns: usize) -> Result<Tensor> {
         let grid = self.image_size / self.patch_size;
         if rows == grid && columns == grid {
             return Ok(self.positions.clone());
         }
-        let weights = |to: usize| interpolation(grid, to);
-        let (dtype, device) = (self.positions.dtype(), self.positions.device());
-        let down = Tensor::from_vec(weights(rows), (rows, grid), device)?.to_dtype(dtype)?;
-        let across = Tensor::from_vec(weights(columns), (columns, grid), device)?.to_dtype(dtype)?;
-        let width = self.positions.dim(1)?;
-        let square = self.positions.narrow(0, 1, grid * grid)?.contiguous()?;
-        // Rows first: (rows, grid) x (grid, grid * width), then columns within each row.
-        let tall = down.matmul(&square.reshape((grid, grid * width))?)?.reshape((rows, grid, width))?;
-        let across = across.unsqueeze(0)?.broadcast_as((rows, columns, grid))?.contiguous()?;
-        let full = across.matmul(&tall)?.reshape((rows * columns, width))?;
-        Ok(Tensor::cat(&[&self.positions.narrow(0, 0, 1)?, &full], 0)?)
+        let extra = self.positions.dim(0)? - grid * grid;
+        let full = interpolate(&self.positions.narrow(0, extra, grid * grid)?, grid, rows, columns)?;
+        Ok(if extra == 0 { full } else { Tensor::cat(&[&self.positions.narrow(0, 0, extra)?, &full], 0)? })
     }
-}
-
-/// The (to, from) matrix of torch's bicubic interpolation: a = -0.75, half-pixel centres, edges repeated.
-fn interpolation(from: usize, to: usize) -> Vec<f32> {
-    const A: f64 = -0.75;
-    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    let mut matrix = vec![0.0; from * to];
-    for (output, row) in matrix.chunks_exact_mut(from).enumerate() {
-        let place = (output as f64 + 0.5) * from as f64 / to as f64 - 0.5;
-        let (base, t) = (place.floor(), place - place.floor());
-        for (offset, weight) in [(-1.0, far(t + 1.0)), (0.0, near(t)), (1.0, near(1.0 - t)), (2.0, far(2.0 - t))] {
-            let at = (base + offset).clamp(0.0, from as f64 - 1.0) as usize;
-            row[at] += weight as f32;
-        }
-    }
-    matrix
 }

@@ -6,7 +6,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 
 use super::simd::{exp, wide};
 use crate::models::error::Result;
-use crate::models::hook::Hooks;
+use crate::models::hook::{Hooks, Seen};
 
 /// Queries whose scores are held together.
 const QUERIES: usize = 64;
@@ -29,6 +29,7 @@ pub struct Attending {
 /// If shapes do not fit, or the hook stops the net.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, attending: Attending, hooks: &mut Hooks<'_>) -> Result<Tensor> {
     let site = hooks.enter(attending.is_cross);
+    hooks.look(site, Seen::Projections { q, k, v })?;
     let is_fast = q.device().is_cpu() && q.dtype() == DType::F32;
     if is_fast && hooks.bias(site).is_none() && !hooks.wants(site) {
         let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);

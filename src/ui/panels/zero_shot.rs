@@ -6,7 +6,7 @@ use std::ops::Range;
 use egui::{Color32, Rect, RichText, Sense, TextEdit, Ui, vec2};
 
 use super::{caption, dimmed_while, empty};
-use crate::analysis::zero_shot::softmax;
+use crate::analysis::zero_shot::probabilities;
 use crate::document::{Edit, TextField};
 use crate::job::output::{ZeroShotImage, ZeroShotTable};
 use crate::job::spec::Combine;
@@ -108,7 +108,7 @@ fn by_probability(image: &ZeroShotImage) -> Vec<usize> {
 /// Classes by falling probability: the ensemble as a bar, each template as a tick on it.
 fn bars(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage, order: &[usize]) {
     let tokens = theme::tokens(ui);
-    let by_template: Vec<Vec<f32>> = image.by_template.iter().map(|row| softmax(row)).collect();
+    let by_template: Vec<Vec<f32>> = image.by_template.iter().map(|row| probabilities(row, table.scoring)).collect();
     ui.add_space(4.0);
     for class in order.iter().copied().take(8) {
         let share = image.probabilities[class];
@@ -170,7 +170,7 @@ fn heat_table(ui: &mut Ui, table: &ZeroShotTable, image: &ZeroShotImage, order: 
             let left =
                 Rect::from_min_size(all.min + vec2(0.0, (row + 1) as f32 * CELL.y), vec2(ROW_NAME - 8.0, CELL.y));
             name(ui, left, template);
-            let shares = softmax(logits);
+            let shares = probabilities(logits, table.scoring);
             for column in columns.clone() {
                 let class = order[column];
                 cell(ui, (row, column), place(column, row), [template, &table.classes[class]], shares[class]);

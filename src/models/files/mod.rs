@@ -1,6 +1,12 @@
 //! A model's files: a folder on disk, or one embedded in the program. Nothing else in the project opens model files.
 //!
-//! Weights are read from safetensors only; pickled files are never executed. Every error names the file.
+//! Weights are read from safetensors only; pickled files are never executed. Every error names the file. No file, however
+//! damaged or hostile, causes a panic or an allocation larger than itself.
+
+mod header;
+mod weights;
+
+pub use weights::{Naming, Place, Weights};
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -8,12 +14,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use candle_nn::var_builder::SimpleBackend;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::error::{ModelError, Result};
 use crate::base::task::TaskCx;
+use crate::models::error::{ModelError, Result};
 
 /// A folder of model files. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,45 +86,32 @@ impl ModelFiles {
             .map_err(|error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() })
     }
 
-    /// The tensors of `file` (safetensors), converted to `dtype` on `device` as they are asked for.
+    /// The tensors of `file` (safetensors; in parts or at half precision if only that is there).
     ///
     /// # Errors
     /// If the file is not there, cut short, or not safetensors.
-    pub fn tensors(&self, file: &str, dtype: DType, device: &Device) -> Result<VarBuilder<'static>> {
-        let bad = |reason: String| ModelError::BadFile { path: self.path_of(file), reason };
-        let explain =
-            |error: candle_core::Error| bad(format!("not a whole safetensors file ({error}); download it again"));
-        let backend: Box<dyn SimpleBackend> = match self {
-            Self::Embedded(_) => match self.read(file)? {
-                Cow::Borrowed(bytes) => {
-                    Box::new(candle_core::safetensors::SliceSafetensors::new(bytes).map_err(explain)?)
-                }
-                Cow::Owned(bytes) => {
-                    Box::new(candle_core::safetensors::BufferedSafetensors::new(bytes).map_err(explain)?)
-                }
-            },
-            Self::Folder(folder) => {
-                let path = folder.join(file);
-                if !path.is_file() {
-                    return Err(ModelError::MissingFile { path });
-                }
-                #[expect(unsafe_code, reason = "mapping a file is unsafe in itself")]
-                // Safety: the map is read-only and private to this process; like every program that maps model files we
-                // rely on nobody truncating them while they are being read. Tensors are copied out on load.
-                let mapped = unsafe { candle_core::safetensors::MmapedSafetensors::new(&path) };
-                Box::new(mapped.map_err(explain)?)
-            }
-        };
-        Ok(VarBuilder::from_backend(backend, dtype, device.clone()))
+    pub fn weights(&self, file: &str) -> Result<Weights> {
+        Weights::open(self, file)
     }
 
-    /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped.
+    /// The tensors of `file` by its own names, converted to `dtype` on `device` as they are asked for.
+    ///
+    /// # Errors
+    /// As [`Self::weights`].
+    pub fn tensors(&self, file: &str, dtype: DType, device: &Device) -> Result<VarBuilder<'static>> {
+        Ok(self.weights(file)?.builder(dtype, device))
+    }
+
+    /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped, and for weights that are in parts or
+    /// at half precision those files are taken.
     ///
     /// # Errors
     /// If a file that is there cannot be read, or the task is cancelled.
     pub fn sha256(&self, files: &[&str], cx: &TaskCx<'_>) -> Result<String> {
         let mut hash = Sha256::new();
-        for file in files.iter().filter(|file| self.has(file)) {
+        let all = files.iter().flat_map(|file| weights::all_found(self, file));
+        for file in all.filter(|file| self.has(file)) {
+            let file = file.as_str();
             hash.update(file.as_bytes());
             match self {
                 Self::Embedded(_) => self.hash_pieces(file, &mut &*self.read(file)?, &mut hash, cx)?,

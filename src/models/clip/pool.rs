@@ -1,0 +1,61 @@
+//! SigLIP's head: a learned query attends to all patches, an MLP follows (transformers `SiglipMultiheadAttentionPoolingHead`).
+
+use candle_core::Tensor;
+use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
+
+use super::encoder::Sizes;
+use crate::models::error::Result;
+use crate::models::hook::Hooks;
+use crate::models::kernels::{Activation, Attending, attention};
+
+pub(super) struct PoolHead {
+    /// The learned query, projected for attention: (1, 1, width).
+    query: Tensor,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    norm: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    heads: usize,
+    activation: Activation,
+}
+
+impl PoolHead {
+    pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+        let Sizes { width, inner, heads, activation, epsilon, .. } = sizes;
+        let attention = vb.pp("attention");
+        let probe = vb.get((1, 1, width), "probe")?;
+        Ok(Self {
+            query: linear(width, width, attention.pp("q_proj"))?.forward(&probe)?,
+            key: linear(width, width, attention.pp("k_proj"))?,
+            value: linear(width, width, attention.pp("v_proj"))?,
+            output: linear(width, width, attention.pp("out_proj"))?,
+            norm: layer_norm(width, epsilon, vb.pp("layernorm"))?,
+            fc1: linear(width, inner, vb.pp("mlp.fc1"))?,
+            fc2: linear(inner, width, vb.pp("mlp.fc2"))?,
+            heads,
+            activation,
+        })
+    }
+
+    /// One embedding (batch, width) of normed states (batch, tokens, width).
+    pub(super) fn forward(&self, states: &Tensor, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+        let (batch, _, width) = states.dims3()?;
+        let (k, v) = (self.key.forward(states)?, self.value.forward(states)?);
+        let q = self.query.broadcast_as((batch, 1, width))?.contiguous()?;
+        let attending = Attending { heads: self.heads, is_causal: false, is_cross: true };
+        Ok(self.finish(&attention(&q, &k, &v, attending, hooks)?)?.squeeze(1)?)
+    }
+
+    /// One embedding for each state, as if there were no other: then attention gives that state's value. (batch, tokens, width).
+    pub(super) fn each(&self, states: &Tensor) -> Result<Tensor> {
+        self.finish(&self.value.forward(states)?)
+    }
+
+    fn finish(&self, attended: &Tensor) -> Result<Tensor> {
+        let xs = self.output.forward(attended)?;
+        let inner = self.activation.forward(&self.fc1.forward(&self.norm.forward(&xs)?)?)?;
+        Ok((&xs + self.fc2.forward(&inner)?)?)
+    }
+}

@@ -1,0 +1,479 @@
+//! The tensors of a model: one safetensors file, or several with an index. Mapped, never read as a whole; a tensor is copied out when a
+//! net asks for it, under the name that the net knows it by.
+//!
+//! Every file passes [`super::header`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::var_builder::SimpleBackend;
+use memmap2::Mmap;
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
+use serde::Deserialize;
+
+use super::ModelFiles;
+use super::header::{self, Entry, Kind};
+use crate::models::error::{ModelError, Result};
+
+/// Bytes that one thread looks through at a time.
+const PIECE: usize = 1 << 20;
+
+/// Where a tensor of a net is among the tensors of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's name for it.
+    pub name: String,
+    /// Of how many equal parts of its first axis which one: query, key and value often lie together.
+    pub part: Option<(usize, usize)>,
+    /// Whether the file holds the matrix on its side.
+    pub is_transposed: bool,
+}
+
+impl Place {
+    /// The whole tensor as it is.
+    pub fn plain(name: impl Into<String>) -> Self {
+        Self { name: name.into(), part: None, is_transposed: false }
+    }
+}
+
+/// From a net's name of a tensor to its place.
+pub type Naming = Box<dyn Fn(&Weights, &str) -> Place + Send + Sync>;
+
+/// The tensors of a model. Cheap to clone.
+#[derive(Clone)]
+pub struct Weights(Arc<Inner>);
+
+struct Inner {
+    /// What was opened, for messages.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    /// Shard and place inside it.
+    tensors: HashMap<String, (usize, Entry)>,
+}
+
+struct Shard {
+    path: PathBuf,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    BuiltIn(&'static [u8]),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::BuiltIn(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Opens `file`; or the same in parts (`….index.json`), or at half precision (`….fp16.…`), as diffusers names them.
+    ///
+    /// # Errors
+    /// If none of them is there, or one is not what it should be.
+    pub(super) fn open(files: &ModelFiles, file: &str) -> Result<Self> {
+        match found(files, file) {
+            None => Err(absent(files, file)),
+            Some(index) if index.ends_with(".json") => Self::open_parts(files, &index),
+            Some(name) => {
+                let shard = Shard::open(files, &name)?;
+                let tensors = shard.entries()?.into_iter().map(|(name, entry)| (name, (0, entry))).collect();
+                Ok(Self(Arc::new(Inner { path: files.path_of(&name), shards: vec![shard], tensors })))
+            }
+        }
+    }
+
+    fn open_parts(files: &ModelFiles, index: &str) -> Result<Self> {
+        let path = files.path_of(index);
+        let bad = |reason: String| ModelError::BadFile { path: path.clone(), reason };
+        let Index { weight_map } = files.read_json(index)?;
+        let (mut shards, mut tensors) = (Vec::new(), HashMap::new());
+        let mut parts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, part) in &weight_map {
+            parts.entry(part).or_default().push(name);
+        }
+        for (part, names) in parts {
+            if part.contains(['/', '\\', ':']) || !part.ends_with(".safetensors") {
+                return Err(bad(format!("it names {part:?}, which is no safetensors file of this folder")));
+            }
+            let shard = Shard::open(files, part)?;
+            let mut entries = shard.entries()?;
+            for name in names {
+                let entry = entries.remove(name).ok_or_else(|| {
+                    bad(format!(
+                        "it says that {part} holds the tensor {name:?}, which is not there: download both again"
+                    ))
+                })?;
+                tensors.insert(name.to_owned(), (shards.len(), entry));
+            }
+            shards.push(shard);
+        }
+        Ok(Self(Arc::new(Inner { path, shards, tensors })))
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.tensors.contains_key(name)
+    }
+
+    /// The sides of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.0.tensors.get(name).map(|(_, entry)| &*entry.shape)
+    }
+
+    /// The file's own names of its tensors, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.tensors.keys().map(String::as_str)
+    }
+
+    /// For nets that use the file's own names.
+    pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        self.renamed(Box::new(|_, name| Place::plain(name)), dtype, device)
+    }
+
+    /// For nets that use other names than the file does. Tensors are converted to `dtype` on `device` as they are asked for.
+    pub fn renamed(&self, naming: Naming, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(Renamed { weights: self.clone(), naming }), dtype, device.clone())
+    }
+
+    fn bad(&self, shard: Option<usize>, reason: String) -> ModelError {
+        let path = shard.and_then(|shard| self.0.shards.get(shard)).map_or(&self.0.path, |shard| &shard.path);
+        ModelError::BadFile { path: path.clone(), reason }
+    }
+
+    /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count.
+    fn tensor(&self, place: &Place, wanted: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+        let name = &place.name;
+        let (shard, entry) = self.0.tensors.get(name).ok_or_else(|| {
+            self.bad(None, format!("it has no tensor {name:?}; the configuration does not fit the weights"))
+        })?;
+        let bad = |reason: String| self.bad(Some(*shard), reason);
+        let bytes = self.0.shards.get(*shard).and_then(|shard| shard.bytes.get().get(entry.bytes.clone()));
+        let bytes = bytes.ok_or_else(|| bad(format!("the tensor {name:?} is not inside the file")))?;
+        let (mut shape, mut bytes) = (entry.shape.clone(), bytes);
+        if let Some((part, parts)) = place.part {
+            let rows = shape.first_mut().filter(|rows| **rows > 0 && rows.is_multiple_of(parts));
+            let rows = rows.ok_or_else(|| bad(format!("the tensor {name:?} does not divide into {parts} parts")))?;
+            *rows /= parts;
+            let length = bytes.len() / parts;
+            bytes = bytes.get(part * length..(part + 1) * length).unwrap_or_default();
+        }
+        if place.is_transposed {
+            shape.reverse();
+        }
+        let target = wanted.map_or_else(|| shape.clone(), |wanted| wanted.dims().to_vec());
+        let sides = |shape: &[usize]| shape.iter().copied().filter(|side| *side != 1).collect::<Vec<_>>();
+        if sides(&shape) != sides(&target) {
+            return Err(bad(format!(
+                "the tensor {name:?} is {shape:?} where {target:?} is expected; the configuration does not fit the weights"
+            )));
+        }
+        let stored = match entry.kind {
+            Kind::F16 => DType::F16,
+            Kind::BF16 => DType::BF16,
+            Kind::F32 => DType::F32,
+            Kind::F64 => DType::F64,
+            Kind::Other(kind, _) => {
+                return Err(bad(format!(
+                    "the tensor {name:?} is stored as {kind}; Maquette reads F16, BF16, F32 and F64: use a model in one of them"
+                )));
+            }
+        };
+        if !is_finite(bytes, entry.kind) {
+            return Err(bad(format!(
+                "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
+            )));
+        }
+        let tensor = match place.is_transposed {
+            false => Tensor::from_raw_buffer(bytes, stored, &target, device)?,
+            true => {
+                let stored_shape: Vec<usize> = shape.iter().rev().copied().collect();
+                Tensor::from_raw_buffer(bytes, stored, &stored_shape, device)?.t()?.contiguous()?
+            }
+        };
+        Ok(tensor.to_dtype(dtype)?)
+    }
+}
+
+impl Shard {
+    fn open(files: &ModelFiles, file: &str) -> Result<Self> {
+        let path = files.path_of(file);
+        let bad = |error: std::io::Error| ModelError::BadFile { path: path.clone(), reason: error.to_string() };
+        let bytes = match files {
+            ModelFiles::Embedded(dir) => dir
+                .get_file(dir.path().join(file))
+                .map(|found| Bytes::BuiltIn(found.contents()))
+                .ok_or_else(|| ModelError::MissingFile { path: path.clone() })?,
+            ModelFiles::Folder(_) if !path.is_file() => return Err(ModelError::MissingFile { path }),
+            ModelFiles::Folder(_) => {
+                let opened = std::fs::File::open(&path).map_err(bad)?;
+                // An empty file cannot be mapped everywhere.
+                if opened.metadata().map_err(bad)?.len() == 0 {
+                    Bytes::BuiltIn(&[])
+                } else {
+                    #[expect(unsafe_code, reason = "mapping a file is unsafe in itself")]
+                    // Safety: the map is read-only and private to this process; like every program that maps model files we rely
+                    // on nobody truncating them while they are being read. Tensors are copied out on load.
+                    let map = unsafe { Mmap::map(&opened) };
+                    Bytes::Mapped(map.map_err(bad)?)
+                }
+            }
+        };
+        Ok(Self { path, bytes })
+    }
+
+    fn entries(&self) -> Result<header::Entries> {
+        header::read(self.bytes.get())
+            .map_err(|error| ModelError::BadFile { path: self.path.clone(), reason: error.to_string() })
+    }
+}
+
+/// The file that is there for `file`: itself, the same at half precision, or an index of parts.
+fn found(files: &ModelFiles, file: &str) -> Option<String> {
+    let stem = file.strip_suffix(".safetensors")?;
+    let names = [
+        file.to_owned(),
+        format!("{stem}.fp16.safetensors"),
+        format!("{file}.index.json"),
+        format!("{stem}.safetensors.index.fp16.json"),
+    ];
+    names.into_iter().find(|name| files.has(name))
+}
+
+/// Every file that [`Weights::open`] would read for `file`; of other files, themselves.
+pub(super) fn all_found(files: &ModelFiles, file: &str) -> Vec<String> {
+    let Some(name) = found(files, file) else { return vec![file.to_owned()] };
+    let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let parts: Vec<String> = match name.ends_with(".json").then(|| files.read_json::<Index>(&name)) {
+        Some(Ok(index)) => index.weight_map.into_values().collect::<BTreeSet<_>>().into_iter().collect(),
+        _ => Vec::new(),
+    };
+    [name].into_iter().chain(parts.into_iter().map(|part| format!("{folder}{part}"))).collect()
+}
+
+/// What to say if there are no weights: pickles are often there in their place.
+fn absent(files: &ModelFiles, file: &str) -> ModelError {
+    let stem = file.strip_suffix(".safetensors").unwrap_or(file);
+    let pickles = [format!("{stem}.bin"), "pytorch_model.bin".to_owned(), "open_clip_pytorch_model.bin".to_owned()];
+    match pickles.iter().find(|name| files.has(name)) {
+        Some(pickle) => ModelError::BadFile {
+            path: files.path_of(pickle),
+            reason: format!(
+                "this is a pickled file, which can run any program when it is opened; get {file} instead, or convert it with \
+                 safetensors.torch.save_file(torch.load(…, weights_only=True), \"{file}\") in Python"
+            ),
+        },
+        None => ModelError::MissingFile { path: files.path_of(file) },
+    }
+}
+
+/// Whether no number is NaN or infinite: in all of these formats, those are the ones whose exponent has every bit set.
+fn is_finite(bytes: &[u8], kind: Kind) -> bool {
+    fn all<const N: usize>(bytes: &[u8], exponent: u64) -> bool {
+        bytes.par_chunks(PIECE).all(|piece| {
+            !piece.as_chunks::<N>().0.iter().fold(false, |bad, number| {
+                let mut wide = [0; 8];
+                wide[..N].copy_from_slice(number);
+                bad | (u64::from_le_bytes(wide) & exponent == exponent)
+            })
+        })
+    }
+    match kind {
+        Kind::F16 => all::<2>(bytes, 0x7c00),
+        Kind::BF16 => all::<2>(bytes, 0x7f80),
+        Kind::F32 => all::<4>(bytes, 0x7f80_0000),
+        Kind::F64 => all::<8>(bytes, 0x7ff0_0000_0000_0000),
+        Kind::Other(..) => true,
+    }
+}
+
+/// Weights under other names.
+struct Renamed {
+    weights: Weights,
+    naming: Naming,
+}
+
+impl SimpleBackend for Renamed {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: candle_nn::Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let place = (self.naming)(&self.weights, name);
+        self.weights.tensor(&place, Some(&shape), dtype, device).map_err(ModelError::through_candle)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let place = (self.naming)(&self.weights, name);
+        self.weights.tensor(&place, None, dtype, device).map_err(ModelError::through_candle)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.weights.has(&(self.naming)(&self.weights, name).name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A file of these tensors: name, type, shape, bytes.
+    fn file(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
+        let (mut json, mut data) = (serde_json::Map::new(), Vec::new());
+        for (name, kind, shape, bytes) in tensors {
+            let offsets = [data.len(), data.len() + bytes.len()];
+            json.insert(
+                (*name).to_owned(),
+                serde_json::json!({"dtype": kind, "shape": shape, "data_offsets": offsets}),
+            );
+            data.extend(bytes);
+        }
+        let json = serde_json::to_vec(&json).unwrap();
+        [&(json.len() as u64).to_le_bytes()[..], &json, &data].concat()
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    /// A folder of these files.
+    fn folder(contents: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, ModelFiles) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in contents {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let files = ModelFiles::Folder(folder.path().to_owned());
+        (folder, files)
+    }
+
+    fn read(weights: &Weights, place: Place, shape: &[usize]) -> Result<Vec<f32>> {
+        let naming: Naming = Box::new(move |_, _| place.clone());
+        let vb = weights.renamed(naming, DType::F32, &Device::Cpu);
+        Ok(vb.get(shape, "anything")?.flatten_all()?.to_vec1()?)
+    }
+
+    #[track_caller]
+    fn refused<T>(result: Result<T>, parts: &[&str]) {
+        let message = result.err().unwrap().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn parts_and_matrices_on_their_side_are_found() {
+        let numbers: Vec<f32> = (0..12u8).map(f32::from).collect();
+        let (_keep, files) = folder(&[("w.safetensors", file(&[("m", "F32", &[6, 2], floats(&numbers))]))]);
+        let weights = files.weights("w.safetensors").unwrap();
+        let part = |part| Place { part: Some((part, 3)), ..Place::plain("m") };
+        assert_eq!(read(&weights, part(1), &[2, 2]).unwrap(), [4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(read(&weights, part(2), &[1, 2, 2]).unwrap(), [8.0, 9.0, 10.0, 11.0]);
+        let side = Place { is_transposed: true, ..Place::plain("m") };
+        assert_eq!(read(&weights, side, &[2, 6]).unwrap()[..7], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 1.0]);
+        refused(read(&weights, part(1), &[2, 3]), &["w.safetensors", "[2, 2]", "[2, 3]", "does not fit"]);
+        refused(read(&weights, Place::plain("m"), &[2, 6]), &["[6, 2]", "does not fit"]);
+        refused(read(&weights, Place::plain("n"), &[2]), &["w.safetensors", "no tensor \"n\"", "does not fit"]);
+        refused(read(&weights, Place { part: Some((0, 4)), ..Place::plain("m") }, &[2]), &["4 parts"]);
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_refused_at_every_precision() {
+        // One, the largest, a tiny one and zero are numbers; infinity and NaN are not.
+        type Case<'a> = (&'a str, [&'a [u8]; 4], [&'a [u8]; 3]);
+        let cases: [Case<'_>; 4] = [
+            ("F16", [&[0, 0x3c], &[0xff, 0x7b], &[1, 0], &[0, 0x80]], [&[0, 0x7c], &[0, 0xfc], &[1, 0x7e]]),
+            (
+                "BF16",
+                [&[0x80, 0x3f], &[0x7f, 0x7f], &[1, 0], &[0, 0x80]],
+                [&[0x80, 0x7f], &[0x80, 0xff], &[0xc0, 0x7f]],
+            ),
+            (
+                "F32",
+                [&[0, 0, 0x80, 0x3f], &[0xff, 0xff, 0x7f, 0x7f], &[1, 0, 0, 0], &[0, 0, 0, 0x80]],
+                [&[0, 0, 0x80, 0x7f], &[0, 0, 0x80, 0xff], &[1, 0, 0xc0, 0x7f]],
+            ),
+            (
+                "F64",
+                [
+                    &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
+                    &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xef, 0x3f],
+                    &[1, 0, 0, 0, 0, 0, 0, 0],
+                    &[0; 8],
+                ],
+                [&[0, 0, 0, 0, 0, 0, 0xf0, 0x7f], &[0, 0, 0, 0, 0, 0, 0xf0, 0xff], &[1, 0, 0, 0, 0, 0, 0xf8, 0x7f]],
+            ),
+        ];
+        for (kind, good, bad) in cases {
+            let open = |bytes: Vec<u8>| {
+                let (keep, files) = folder(&[("w.safetensors", file(&[("x", kind, &[4], bytes)]))]);
+                (keep, files.weights("w.safetensors").unwrap())
+            };
+            let (_keep, weights) = open(good.concat());
+            assert_eq!(read(&weights, Place::plain("x"), &[4]).unwrap()[0], 1.0, "{kind}");
+            for bad in bad {
+                let (_keep, weights) = open([good[0], good[1], good[2], bad].concat());
+                refused(read(&weights, Place::plain("x"), &[4]), &["w.safetensors", "\"x\"", "NaN", "download"]);
+            }
+        }
+        let (_keep, files) = folder(&[("w.safetensors", file(&[("x", "I64", &[1], vec![0; 8])]))]);
+        refused(read(&files.weights("w.safetensors").unwrap(), Place::plain("x"), &[1]), &["I64", "F16"]);
+    }
+
+    #[test]
+    fn half_precision_and_parts_are_found_by_name() {
+        let one = |name: &str, value: f32| file(&[(name, "F32", &[1], floats(&[value]))]);
+        let index = |map: serde_json::Value| serde_json::to_vec(&serde_json::json!({"weight_map": map})).unwrap();
+        let (_keep, files) = folder(&[("m.fp16.safetensors", one("a", 1.0))]);
+        assert!(files.weights("m.safetensors").unwrap().has("a"));
+        assert_eq!(all_found(&files, "m.safetensors"), ["m.fp16.safetensors"]);
+        let both = serde_json::json!({"a": "m-1.safetensors", "b": "m-2.safetensors"});
+        let shards = [("m-1.safetensors", one("a", 1.0)), ("m-2.safetensors", one("b", f32::NAN))];
+        let (_keep, files) = folder(&[&shards[..], &[("m.safetensors.index.json", index(both.clone()))]].concat());
+        let weights = files.weights("m.safetensors").unwrap();
+        let all = ["m.safetensors.index.json", "m-1.safetensors", "m-2.safetensors"];
+        assert_eq!(all_found(&files, "m.safetensors"), all);
+        assert_eq!(read(&weights, Place::plain("a"), &[]).unwrap(), [1.0]);
+        refused(read(&weights, Place::plain("b"), &[]), &["m-2.safetensors", "NaN"]);
+        refused(read(&weights, Place::plain("c"), &[]), &["m.safetensors.index.json", "no tensor"]);
+        let open = |shards: &[(&str, Vec<u8>)], index: Vec<u8>| {
+            let (_keep, files) = folder(&[shards, &[("m.safetensors.index.json", index)]].concat());
+            files.weights("m.safetensors")
+        };
+        refused(open(&shards[..1], index(both)), &["no file", "m-2.safetensors"]);
+        refused(open(&shards, index(serde_json::json!({"c": "m-1.safetensors"}))), &["index.json", "\"c\""]);
+        for elsewhere in ["../m-1.safetensors", "/etc/passwd", "m-1.bin", "C:m.safetensors"] {
+            refused(open(&shards, index(serde_json::json!({"a": elsewhere}))), &["index.json", "this folder"]);
+        }
+        refused(open(&shards, b"{}".to_vec()), &["index.json", "weight_map"]);
+        refused(open(&[], Vec::new()), &["index.json"]);
+    }
+
+    #[test]
+    fn an_unusable_file_is_named_with_what_to_do() {
+        let open = |name: &str, bytes: &[u8]| {
+            let (_keep, files) = folder(&[(name, bytes.to_vec())]);
+            files.weights("w.safetensors")
+        };
+        refused(open("w.safetensors", b""), &["w.safetensors", "download it again"]);
+        refused(open("w.safetensors", &[0xff; 64]), &["w.safetensors", "not a safetensors file"]);
+        refused(open("w.bin", b"pickle"), &["w.bin", "pickled", "convert"]);
+        refused(open("other", b""), &["no file", "w.safetensors"]);
+    }
+}
