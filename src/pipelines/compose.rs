@@ -6,7 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::{Mask, Picture};
 use crate::models::Result;
-use crate::models::preprocess::resize;
+use crate::models::preprocess::{resize, resize_by};
+use crate::models::resample::{Kernel, resample_part};
 
 /// How much larger than the mask the region around it is, so that the net sees what it paints into.
 const CONTEXT: f32 = 1.5;
@@ -29,6 +30,11 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<Picture> {
         let at = y as usize * width + x as usize;
         [0, 1, 2].map(|c| byte(values[c * area + at]))
     }))
+}
+
+/// `picture` at `size` as diffusers' `VaeImageProcessor` makes it: by Pillow's Lanczos filter, whatever becomes of its shape.
+pub(super) fn fitted(picture: &Picture, size: Extent) -> Picture {
+    resize_by(picture, size, Kernel::Lanczos)
 }
 
 /// The part of a canvas that the net works on: the whole canvas if it has the net's size, else a part around the mask that
@@ -99,6 +105,44 @@ pub(super) fn latent_mask(
     let cells = (0..height).flat_map(|row| (0..width).map(move |column| (column, row)));
     let values: Vec<f32> = cells.map(|(column, row)| if is_covered(column, row) { 1.0 } else { 0.0 }).collect();
     Ok(Tensor::from_vec(values, (1, 1, height, width), device)?.to_dtype(dtype)?)
+}
+
+/// Which pixels of a picture a mask covers, yes or no, as diffusers' inpainting has it: resized by Lanczos, cut at one half.
+pub(super) struct Covered {
+    size: Extent,
+    pixels: Vec<bool>,
+}
+
+impl Covered {
+    /// The part `bounds` of `mask` at `size`.
+    pub(super) fn of(mask: &Mask, bounds: Bounds, size: Extent) -> Self {
+        let mut coverage = mask.coverage_in(bounds);
+        if bounds.extent() != size {
+            coverage = resample_part(&coverage, 1, bounds.extent(), size, size.bounds(), Kernel::Lanczos);
+        }
+        Self { size, pixels: coverage.into_iter().map(|value| value >= 128).collect() }
+    }
+
+    /// `picture` (1, 3, height, width) in -1..=1 with what is covered replaced by 0.
+    pub(super) fn hidden(&self, picture: &Tensor) -> Result<Tensor> {
+        let keep: Vec<f32> = self.pixels.iter().map(|covered| f32::from(u8::from(!covered))).collect();
+        let keep =
+            Tensor::from_vec(keep, (1, 1, self.size.height as usize, self.size.width as usize), picture.device())?;
+        Ok(picture.broadcast_mul(&keep.to_dtype(picture.dtype())?)?)
+    }
+
+    /// 1 where the top left pixel of a cell is covered, (1, 1, height, width).
+    pub(super) fn nearest(&self, height: usize, width: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+        let at = |cell: usize, cells: usize, pixels: u32| cell * pixels as usize / cells;
+        let covered = |row: usize, column: usize| {
+            let pixel =
+                at(row, height, self.size.height) * self.size.width as usize + at(column, width, self.size.width);
+            f32::from(u8::from(self.pixels.get(pixel).copied().unwrap_or(false)))
+        };
+        let cells = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
+        let values: Vec<f32> = cells.map(|(row, column)| covered(row, column)).collect();
+        Ok(Tensor::from_vec(values, (1, 1, height, width), device)?.to_dtype(dtype)?)
+    }
 }
 
 #[cfg(test)]

@@ -4,21 +4,21 @@ use std::cell::OnceCell;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::compose::{crop, from_tensor, latent_mask, paste, region, to_tensor};
+use super::compose::{from_tensor, to_tensor};
 use super::conditioning::Conditioner;
+use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::LatentPreview;
-use super::sample::{Run, Start};
-use crate::base::geom::{Bounds, Extent};
+use super::sample::Run;
+use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
 use crate::job::sampling::{Sampling, Schedule};
-use crate::job::spec::{GenerateSpec, InitSpec};
+use crate::job::spec::GenerateSpec;
 use crate::models::diffusion::{Conditions, Unet, Vae};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
-use crate::models::preprocess::resize;
 use crate::models::schedulers::{Method, SchedulerConfig};
 
 /// Longest side of a generated picture, in pixels.
@@ -42,26 +42,13 @@ pub struct Diffusion {
     files: ModelFiles,
     conditioner: Conditioner,
     unet: Unet,
+    kind: NetKind,
     vae: Vae,
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
     dtype: DType,
     device: Device,
-}
-
-/// The part of the canvas that a run works on.
-struct Inpainting<'a> {
-    init: &'a InitSpec,
-    bounds: Bounds,
-    start: Start,
-}
-
-impl Inpainting<'_> {
-    /// The picture as it would be after no step at all.
-    fn unchanged(&self, size: Extent) -> Picture {
-        if self.init.mask.is_some() { self.init.picture.clone() } else { resize(&self.init.picture, size) }
-    }
 }
 
 impl Diffusion {
@@ -74,9 +61,11 @@ impl Diffusion {
             cx.checkpoint()?;
             files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
         };
+        let kind = NetKind::of(&folder("unet")?.read_json("config.json")?)?;
         Ok(Self {
             conditioner: Conditioner::load(files, dtype, device)?,
             unet: Unet::load(&folder("unet")?, dtype, device)?,
+            kind,
             vae: Vae::load(&folder("vae")?, dtype, device)?,
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
@@ -113,7 +102,8 @@ impl Diffusion {
         let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
         self.remark_cut("prompt", prompt_cut, &mut remarks);
         self.remark_cut("negative prompt", negative_cut, &mut remarks);
-        let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;
+        let reader = Reader { vae: &self.vae, kind: self.kind, dtype: self.dtype, device: &self.device };
+        let inpainting = Inpainting::prepare(spec.init.as_ref(), size, &reader, cx)?;
         let factor = self.vae.factor();
         let preview = LatentPreview::new(&self.vae, &self.preview_weights, self.dtype, &self.device);
         let run = Run {
@@ -126,6 +116,7 @@ impl Diffusion {
             negative: &negative,
             shape: [self.vae.latent_channels(), size.height as usize / factor, size.width as usize / factor],
             start: inpainting.as_ref().map(|inpainting| &inpainting.start),
+            told: inpainting.as_ref().and_then(|inpainting| inpainting.told.as_ref()),
             preview: &preview,
             device: &self.device,
         };
@@ -173,7 +164,7 @@ impl Diffusion {
     pub fn denoise_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
         let (prompt, _) = self.conditioner.encode("", cx)?;
         let prompts = Tensor::cat(&[&prompt, &prompt], 0)?;
-        let latents = Tensor::cat(&[&self.blank_latents()?, &self.blank_latents()?], 0)?;
+        let latents = self.blank(2, self.unet.config().in_channels)?;
         self.unet.forward(&latents, 500.0, &Conditions::plain(prompts), None, None, cx)
     }
 
@@ -182,12 +173,12 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn decode_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
-        self.vae.decode(&self.blank_latents()?, cx)
+        self.vae.decode(&self.blank(1, self.vae.latent_channels())?, cx)
     }
 
-    fn blank_latents(&self) -> Result<Tensor> {
+    fn blank(&self, batch: usize, channels: usize) -> Result<Tensor> {
         let side = self.unet.config().sample_size.unwrap_or(64);
-        Ok(Tensor::zeros((1, self.vae.latent_channels(), side, side), self.dtype, &self.device)?)
+        Ok(Tensor::zeros((batch, channels, side, side), self.dtype, &self.device)?)
     }
 
     fn model_hash(&self, cx: &TaskCx<'_>) -> Result<String> {
@@ -242,9 +233,11 @@ impl Diffusion {
         if !guidance.is_finite() {
             return bad("the guidance scale is not a number; choose one from 1 to 20".to_owned());
         }
-        if self.unet.config().in_channels != self.vae.latent_channels() {
-            return bad("this denoising net wants more channels than latents have; inpainting nets are not supported"
-                .to_owned());
+        let (made, read) = (self.unet.config().out_channels, self.vae.latent_channels());
+        if made != read {
+            return bad(format!(
+                "the denoising net makes latents of {made} channels and the autoencoder reads {read}; they are not of one family"
+            ));
         }
         if let Some(noise) = &spec.noise {
             return self.size_of_noise(noise, *size, remarks);
@@ -280,43 +273,11 @@ impl Diffusion {
         Ok(size)
     }
 
-    fn prepare_init<'a>(&self, init: &'a InitSpec, size: Extent, cx: &TaskCx<'_>) -> Result<Inpainting<'a>> {
-        if !(0.0..=1.0).contains(&init.strength) {
-            return Err(ModelError::BadInput("the strength must lie between 0 and 1".to_owned()));
-        }
-        let canvas = init.picture.extent();
-        let bounds = match &init.mask {
-            Some(mask) if mask.extent() != canvas => {
-                let text =
-                    format!("the mask is {} but the picture is {canvas}; they must be of one size", mask.extent());
-                return Err(ModelError::BadInput(text));
-            }
-            Some(mask) => match mask.painted_bounds() {
-                Some(painted) => region(canvas, painted, size),
-                None => return Err(ModelError::BadInput("the mask is empty; paint over what is to change".to_owned())),
-            },
-            None => canvas.bounds(),
-        };
-        let seen = resize(&crop(&init.picture, bounds), size);
-        let latents = self.vae.encode_mean(&to_tensor(&seen, self.dtype, &self.device)?, cx)?;
-        let (_, _, height, width) = latents.dims4()?;
-        let mask = init.mask.as_ref().map(|mask| latent_mask(mask, bounds, width, height, self.dtype, &self.device));
-        let start = Start { latents, mask: mask.transpose()?, strength: as_written(init.strength) };
-        Ok(Inpainting { init, bounds, start })
-    }
-
     fn finish(&self, latents: &Tensor, inpainting: Option<&Inpainting<'_>>, cx: &TaskCx<'_>) -> Result<Picture> {
         let picture = from_tensor(&self.vae.decode(latents, cx)?)?;
         Ok(match inpainting {
-            Some(Inpainting { init: InitSpec { picture: canvas, mask: Some(mask), .. }, bounds, .. }) => {
-                paste(canvas, &picture, *bounds, mask)
-            }
-            _ => picture,
+            Some(inpainting) => inpainting.finish(picture),
+            None => picture,
         })
     }
-}
-
-/// The decimal number that a person wrote: the nearest 32-bit number to 0.7 is a little less, which could cost a step.
-fn as_written(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or(f64::from(number))
 }

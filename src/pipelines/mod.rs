@@ -5,6 +5,7 @@
 mod compose;
 mod conditioning;
 mod diffusion;
+mod inpaint;
 mod latent_preview;
 mod sample;
 

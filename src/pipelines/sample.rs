@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     /// Of the latents: channels, height, width.
     pub(super) shape: [usize; 3],
     pub(super) start: Option<&'a Start>,
+    /// What an inpainting net reads behind the latents, (1, channels, h, w).
+    pub(super) told: Option<&'a Tensor>,
     pub(super) preview: &'a LatentPreview<'a>,
     pub(super) device: &'a Device,
 }
@@ -97,6 +99,10 @@ impl Run<'_> {
 
     /// The net's output with classifier-free guidance (Ho and Salimans 2022); at a scale of 1 or less without.
     fn guided(&self, input: &Tensor, timestep: f64, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let input = &match self.told {
+            Some(told) => Tensor::cat(&[input, told], 1)?,
+            None => input.clone(),
+        };
         let scale = f64::from(self.sampling.guidance);
         if scale <= 1.0 {
             return self.unet.forward(input, timestep, &Conditions::plain(self.prompt.clone()), None, None, cx);
