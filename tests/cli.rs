@@ -128,6 +128,54 @@ fn given_noise_becomes_the_latents_of_the_diffusers_pipeline() {
 }
 
 #[test]
+fn nets_beside_the_model_are_read_and_recorded() {
+    let folder = Folder::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let (out, image) = (folder.path("out.png"), sample());
+    let [model, control, vae] =
+        ["diffusion/sd1", "steered/control0", "steered/taesd_decoder.safetensors"].map(|name| text(&golden.join(name)));
+    let out_text = text(&out);
+    let fixed = [
+        "generate",
+        "--prompt",
+        "a red cube",
+        "--model",
+        &model,
+        "--steps",
+        "2",
+        "--size",
+        "16x16",
+        "--out",
+        &out_text,
+    ];
+    let with = |more: &[&str]| [&fixed[..], more].concat().into_iter().map(str::to_owned).collect::<Vec<String>>();
+    let check = |more: &[&str], part: &str| {
+        refused(&with(more).iter().map(String::as_str).collect::<Vec<_>>(), part, &out);
+    };
+    check(&["--control", &control], "--control-image");
+    check(&["--control-image", &image], "--control");
+    check(&["--control", &control, "--control-image", &image, "--control-image", &image], "1 --control and 2");
+    let pair = ["--control", &control, "--control-image", &image];
+    check(&[&pair[..], &["--control-scale", "1", "--control-scale", "2"]].concat(), "one for all or one for each");
+    check(&[&pair[..], &["--control-end", "0"]].concat(), "from a start to a later end");
+    check(&["--vae", &image], "safetensors");
+    let two = [
+        &pair[..],
+        &pair,
+        &["--control-scale", "0.5", "--control-start", "0", "--control-start", "0.2", "--vae", &vae, "--json"],
+    ]
+    .concat();
+    let value = json(&with(&two).iter().map(String::as_str).collect::<Vec<_>>());
+    let recorded = &value["job"]["controls"];
+    assert_eq!(recorded[0]["scale"], 0.5);
+    assert_eq!(
+        (&recorded[1]["model"], &value["job"]["vae"]),
+        (&Value::from(control.clone()), &Value::from(vae.clone()))
+    );
+    assert_eq!(recorded[0]["picture"]["sha256"].as_str().map(str::len), Some(64), "{recorded}");
+}
+
+#[test]
 fn inpainting_keeps_every_pixel_outside_the_mask() {
     let folder = Folder::new();
     let size = maquette::base::geom::Extent::new(160, 144);

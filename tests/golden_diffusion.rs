@@ -13,6 +13,7 @@ use maquette::base::geom::Extent;
 use maquette::base::pixels::{Mask, Picture};
 use maquette::base::task::{Progress, TaskCx, TaskHost};
 use maquette::job::ModelRef;
+use maquette::job::nets::OtherNets;
 use maquette::job::sampling::{Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
 use maquette::models::ModelError;
@@ -75,6 +76,7 @@ fn spec(prompt: &str, sampler: Sampler, steps: u32, guidance: f32, side: u32) ->
         count: 1,
         init: None,
         noise: None,
+        nets: OtherNets::default(),
     }
 }
 

@@ -63,8 +63,8 @@ fn a_control_net_steers_a_denoiser() {
     let expected = expected();
     let control = ControlNet::load(&files("control"), DType::F32, &Device::Cpu).unwrap();
     let (net, conditions, cx) = (unet("plain"), Conditions::plain(expected["prompt"].clone()), TaskCx::detached());
-    let residuals =
-        |scale: f64| control.forward(&expected["x"], 120.0, &conditions, &expected["picture"], scale, &cx).unwrap();
+    let hint = control.hint(&expected["picture"], &cx).unwrap();
+    let residuals = |scale: f64| control.forward(&expected["x"], 120.0, &conditions, &hint, scale, &cx).unwrap();
     let steered =
         |residuals: &Residuals| net.forward(&expected["x"], 120.0, &conditions, Some(residuals), None, &cx).unwrap();
     check("one", &steered(&residuals(0.7)), &expected["controlled"]);

@@ -1,16 +1,19 @@
-//! What steers a diffusion model besides words, compared with diffusers: inpainting nets.
+//! What steers a diffusion model besides words, and other autoencoders, compared with diffusers.
 //!
 //! `golden/steered/make.py` made the numbers, with the tiny nets of `golden/diffusion`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use maquette::base::cancel::CancelFlag;
 use maquette::base::geom::Extent;
 use maquette::base::pixels::{Mask, Picture};
-use maquette::base::task::TaskCx;
+use maquette::base::task::{Progress, TaskCx, TaskHost};
 use maquette::job::ModelRef;
+use maquette::job::nets::{ControlSpec, OtherNets};
 use maquette::job::output::Generated;
 use maquette::job::sampling::{Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
@@ -83,6 +86,7 @@ fn request(sampler: Sampler) -> GenerateSpec {
         count: 1,
         init: None,
         noise: None,
+        nets: OtherNets::default(),
     }
 }
 
@@ -159,4 +163,182 @@ fn nets_that_want_something_else_are_refused() {
             with_unet(&golden().join("diffusion/sd1/unet"), |config| config["in_channels"] = channels.into());
         refused(model, &[word, "choose one of those"]);
     }
+}
+
+fn steered(name: &str) -> String {
+    golden().join("steered").join(name).display().to_string()
+}
+
+fn control(net: &str, extent: (u32, u32), [scale, start, end]: [f32; 3]) -> ControlSpec {
+    ControlSpec { model: steered(net).as_str().into(), picture: picture(extent.0, extent.1), scale, start, end }
+}
+
+fn controlled(sampler: Sampler, controls: Vec<ControlSpec>) -> GenerateSpec {
+    GenerateSpec { nets: OtherNets { controls, ..OtherNets::default() }, ..request(sampler) }
+}
+
+fn tiny() -> Diffusion {
+    load(&golden().join("diffusion/sd1")).unwrap()
+}
+
+#[test]
+fn control_nets_equal_the_diffusers_pipeline() {
+    let model = tiny();
+    let cases = cases("control.");
+    assert_eq!(cases.len(), 5);
+    for (name, want) in cases {
+        let request = match name.as_str() {
+            "two" => controlled(
+                Sampler::Ddim,
+                vec![control("control0", (16, 16), [0.5, 0.0, 0.6]), control("control1", (20, 9), [0.8, 0.3, 1.0])],
+            ),
+            one => {
+                let (sampler, rest) = one.split_once('.').unwrap();
+                let (numbers, extent) = rest.rsplit_once('.').unwrap();
+                let digits: Vec<&str> = numbers.split('.').collect();
+                let number = |i: usize| format!("{}.{}", digits[2 * i], digits[2 * i + 1]).parse().unwrap();
+                let control = control("control0", size(extent), [number(0), number(1), number(2)]);
+                controlled(sampler.parse().unwrap(), vec![control])
+            }
+        };
+        let made = generate(&model, &request).unwrap();
+        check(&name, &made, &want);
+        assert_ne!(made.model_hash, generate(&model, &self::request(Sampler::Ddim)).unwrap().model_hash);
+    }
+}
+
+#[test]
+fn control_nets_work_with_inpainting() {
+    let (_keep, model) = with_unet(&golden().join("diffusion/sd2/unet"), |_| ());
+    let mask = Mask::from_coverage(
+        Extent::new(40, 40),
+        &(0..1600).map(|i| if i % 40 > 30 { 255 } else { 0 }).collect::<Vec<u8>>(),
+    );
+    let init = InitSpec { picture: picture(40, 40), mask: Some(mask), strength: 1.0 };
+    let request = |controls| GenerateSpec { init: Some(init.clone()), ..controlled(Sampler::Ddim, controls) };
+    let [whole, other] = [(40, 40), (39, 40)].map(|extent| control("control0", extent, [1.0, 0.0, 1.0]));
+    // This net has two layers in its second level, the ControlNet one.
+    refused(generate(&model.unwrap(), &request(vec![whole.clone()])), &["another family", "layers"]);
+    let model = tiny();
+    // Of the canvas's size: the part that is repainted is cut out of it.
+    let made = |controls| generate(&model, &request(controls)).unwrap().latents;
+    assert_ne!(made(vec![whole.clone()]), made(vec![other]));
+    assert_ne!(made(vec![whole.clone()]), made(vec![]));
+    let silent = ControlSpec { scale: 0.0, ..whole };
+    assert_eq!(made(vec![silent]), made(vec![]));
+}
+
+#[test]
+fn control_nets_that_do_not_fit_are_refused() {
+    let model = tiny();
+    let ask = |control: ControlSpec| generate(&model, &controlled(Sampler::Ddim, vec![control]));
+    let fine = || control("control0", (16, 16), [1.0, 0.0, 1.0]);
+    assert!(ask(fine()).is_ok());
+    refused(ask(ControlSpec { scale: f32::NAN, ..fine() }), &["scale"]);
+    for (start, end) in [(0.5, 0.5), (-0.1, 1.0), (0.0, 1.1), (f32::NAN, 1.0)] {
+        refused(ask(ControlSpec { start, end, ..fine() }), &["from a start to a later end"]);
+    }
+    refused(
+        ask(ControlSpec { model: "no/such/folder".into(), ..fine() }),
+        &["no/such/folder", "folder in diffusers layout"],
+    );
+    refused(ask(ControlSpec { model: steered("taesd").as_str().into(), ..fine() }), &["taesd"]);
+    let of_another = golden().join("nets/control").display().to_string();
+    refused(ask(ControlSpec { model: of_another.as_str().into(), ..fine() }), &["prompts of width 12", "16"]);
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Audience(RefCell<Vec<Progress>>);
+
+impl TaskHost for Audience {
+    fn progress(&self, progress: Progress) {
+        self.0.borrow_mut().push(progress);
+    }
+
+    fn wants_progress(&self) -> bool {
+        true
+    }
+
+    fn serve_urgent(&self) {}
+}
+
+/// Sizes of the previews of a run, and its result.
+fn watched(model: &Diffusion, request: &GenerateSpec) -> (Vec<Extent>, Generated) {
+    let audience = Audience::default();
+    let made = model.generate(request, &TaskCx::new(CancelFlag::default(), &audience)).unwrap();
+    (audience.0.into_inner().into_iter().filter_map(|p| Some(p.preview?.extent())).collect(), made)
+}
+
+#[test]
+fn a_tiny_autoencoder_decodes_as_diffusers_does() {
+    let (model, expected) = (tiny(), expected());
+    let want: Vec<f32> = expected["tiny.picture"].flatten_all().unwrap().to_vec1().unwrap();
+    for source in ["taesd", "taesd_decoder.safetensors", ""] {
+        let mut request = request(Sampler::Ddim);
+        request.sampling.size = Extent::new(32, 16);
+        request.nets.vae = Some(steered(source).as_str().into());
+        let (previews, made) = watched(&model, &request);
+        assert_eq!(previews, vec![Extent::new(32, 16); 8], "a fast decoder makes the previews too");
+        let got = made.pictures[0].1.rgb();
+        assert_eq!(got.len(), want.len());
+        let off = got.iter().zip(&want).map(|(a, b)| (f32::from(*a) - b).abs()).fold(0.0, f32::max);
+        println!("{source:?}: off by {off} of 255");
+        assert!(off <= 1.0, "{source:?}: off by {off}");
+        let init = InitSpec { picture: picture(32, 16), mask: None, strength: 0.5 };
+        assert!(generate(&model, &GenerateSpec { init: Some(init), ..request }).is_ok());
+    }
+}
+
+#[test]
+fn another_autoencoder_takes_the_place_of_the_models_own() {
+    let model = tiny();
+    let with = |vae: &Path| {
+        let mut request = request(Sampler::Ddim);
+        request.nets.vae = Some(vae.display().to_string().as_str().into());
+        generate(&model, &request)
+    };
+    let own = generate(&model, &request(Sampler::Ddim)).unwrap();
+    let same = with(&golden().join("diffusion/sd1")).unwrap();
+    assert_eq!(same.pictures, own.pictures);
+    assert_ne!(same.model_hash, own.model_hash);
+    assert_ne!(with(&golden().join("diffusion/sd2/vae")).unwrap().pictures, own.pictures);
+    let folder = tempfile::tempdir().unwrap();
+    refused(with(folder.path()), &["no config.json"]);
+    refused(with(&folder.path().join("nothing")), &["no such folder or file"]);
+    std::fs::write(folder.path().join("vae.pt"), "x").unwrap();
+    refused(with(&folder.path().join("vae.pt")), &["safetensors"]);
+    refused(with(&golden().join("steered/taesd_encoder.safetensors")), &["encoder", "decoder"]);
+    refused(with(&golden().join("steered/expected.safetensors")), &["no decoder of a tiny autoencoder", "folder"]);
+    refused(with(&golden().join("diffusion/sd1/unet")), &["UNet2DConditionModel"]);
+    std::fs::copy(golden().join("steered/taesd_decoder.safetensors"), folder.path().join("taesd_decoder.safetensors"))
+        .unwrap();
+    assert!(with(folder.path()).is_ok());
+    let mut from_picture = request(Sampler::Ddim);
+    from_picture.init = Some(InitSpec { picture: picture(16, 16), mask: None, strength: 0.5 });
+    from_picture.nets.vae = Some(folder.path().display().to_string().as_str().into());
+    refused(generate(&model, &from_picture), &["taesd_encoder.safetensors"]);
+}
+
+#[test]
+fn a_tiny_autoencoder_beside_the_model_makes_the_previews() {
+    let (folder, model) = with_unet(&golden().join("diffusion/sd1/unet"), |_| ());
+    let (previews, plain) = watched(&model.unwrap(), &request(Sampler::Ddim));
+    assert_eq!(previews, vec![Extent::new(8, 8); 8]);
+    let file = folder.path().join("taesd_decoder.safetensors");
+    std::fs::copy(golden().join("steered/taesd_decoder.safetensors"), &file).unwrap();
+    let (previews, made) = watched(&load(folder.path()).unwrap(), &request(Sampler::Ddim));
+    assert_eq!(previews, vec![Extent::new(16, 16); 8]);
+    assert_eq!(made, plain, "previews change nothing");
+    std::fs::remove_file(file).unwrap();
+    let inner = folder.path().join("taesd");
+    std::fs::create_dir(&inner).unwrap();
+    refused(load(folder.path()), &["taesd"]);
+    for name in ["config.json", "diffusion_pytorch_model.safetensors"] {
+        std::fs::copy(golden().join("steered/taesd").join(name), inner.join(name)).unwrap();
+    }
+    let mut large = request(Sampler::Ddim);
+    (large.sampling.steps, large.sampling.size) = (1, Extent::new(16, 130));
+    let (previews, _) = watched(&load(folder.path()).unwrap(), &large);
+    assert_eq!(previews, [Extent::new(8, 66)], "of large latents a smaller picture is made");
 }

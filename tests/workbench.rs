@@ -11,6 +11,7 @@ use maquette::base::task::{Progress, TaskCx};
 use maquette::document::{Canvas, Document, Edit, TextField};
 use maquette::engine::mock::{MockBackend, plausible_output};
 use maquette::engine::{Backend, Engine, EventKind, InteractiveKind, JobId, Lane};
+use maquette::job::nets::OtherNets;
 use maquette::job::spec::{CountTokensSpec, GenerateSpec};
 use maquette::job::{JobError, JobOutput, JobSpec, ModelRef};
 use maquette::prompt::library::Library;
@@ -35,6 +36,7 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
         count: 1,
         init: None,
         noise: None,
+        nets: OtherNets::default(),
     })
 }
 

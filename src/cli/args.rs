@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::nets::NetArgs;
 use crate::base::geom::Extent;
 use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
 use crate::job::sampling::{RandomSource, Sampler, Schedule};
@@ -138,6 +139,8 @@ pub(super) struct Generate {
     /// How far to depart from it, 0 to 1
     #[arg(long, requires = "init")]
     pub(super) strength: Option<f32>,
+    #[command(flatten)]
+    pub(super) nets: NetArgs,
     /// PNG file to write; with --count, NAME-SEED.png beside it
     #[arg(long)]
     pub(super) out: PathBuf,

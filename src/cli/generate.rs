@@ -74,5 +74,6 @@ fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
         count: args.count,
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
+        nets: args.nets.read()?,
     })
 }

@@ -5,6 +5,7 @@ use super::session::{self, Failure, Session, say, wrong_answer};
 use super::{heatmap, json, tour_report};
 use crate::base::geom::{Extent, ImagePoint, ImageRect};
 use crate::base::pixels::{Mask, Paint, Picture};
+use crate::job::nets::OtherNets;
 use crate::job::output::{Generated, ZeroShotTable};
 use crate::job::sampling::Sampling;
 use crate::job::spec::{Combine, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec};
@@ -96,6 +97,7 @@ fn generate(prompt: &str, count: u32, init: Option<InitSpec>, session: &mut Sess
         count,
         init,
         noise: None,
+        nets: OtherNets::default(),
     };
     let output = session.run(JobSpec::Generate(spec))?;
     match &*output {

@@ -7,6 +7,7 @@ pub mod annotation;
 pub mod error;
 pub mod latents;
 pub mod model;
+pub mod nets;
 pub mod output;
 pub mod sampling;
 pub mod spec;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::annotation::Mark;
 use super::latents::Latents;
 use super::model::ModelRef;
+use super::nets::OtherNets;
 use super::sampling::Sampling;
 use crate::base::pixels::{Mask, Picture};
 
@@ -215,6 +216,9 @@ pub struct GenerateSpec {
     /// seed's from its start, as in diffusers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<Latents>,
+    /// Nets beside the model's own.
+    #[serde(flatten)]
+    pub nets: OtherNets,
 }
 
 /// Pictures or texts to embed.

@@ -4,10 +4,12 @@ use std::cell::OnceCell;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::beside::{Beside, joined};
 use super::compose::{from_tensor, to_tensor};
 use super::conditioning::Conditioner;
+use super::control::{Control, Stage};
 use super::inpaint::{Inpainting, NetKind, Reader};
-use super::latent_preview::LatentPreview;
+use super::latent_preview::{self, LatentPreview};
 use super::sample::Run;
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
@@ -16,7 +18,7 @@ use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
 use crate::job::sampling::{Sampling, Schedule};
 use crate::job::spec::GenerateSpec;
-use crate::models::diffusion::{Conditions, Unet, Vae};
+use crate::models::diffusion::{Autoencoder, Conditions, TinyVae, Unet};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::schedulers::{Method, SchedulerConfig};
@@ -43,7 +45,10 @@ pub struct Diffusion {
     conditioner: Conditioner,
     unet: Unet,
     kind: NetKind,
-    vae: Vae,
+    vae: Autoencoder,
+    /// A tiny autoencoder beside the model: for previews.
+    sketcher: Option<TinyVae>,
+    beside: Beside,
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
@@ -52,7 +57,8 @@ pub struct Diffusion {
 }
 
 impl Diffusion {
-    /// Reads the folders `unet vae text_encoder tokenizer scheduler`.
+    /// Reads the folders `unet vae text_encoder tokenizer scheduler`; and a tiny autoencoder for previews, if the folder has one: a folder
+    /// `taesd`, or `taesd_decoder.safetensors`.
     ///
     /// # Errors
     /// If a file is missing or damaged, or asks for something that our nets do not have; if the task is cancelled.
@@ -62,11 +68,14 @@ impl Diffusion {
             files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
         };
         let kind = NetKind::of(&folder("unet")?.read_json("config.json")?)?;
+        let vae = Autoencoder::load(&folder("vae")?, dtype, device)?;
         Ok(Self {
             conditioner: Conditioner::load(files, dtype, device)?,
             unet: Unet::load(&folder("unet")?, dtype, device)?,
             kind,
-            vae: Vae::load(&folder("vae")?, dtype, device)?,
+            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
+            vae,
+            beside: Beside::new(dtype, device),
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
             hash: OnceCell::new(),
@@ -96,16 +105,40 @@ impl Diffusion {
     pub fn generate(&self, spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated> {
         let mut remarks = Vec::new();
         let method = self.checked_method(&spec.sampling, &mut remarks)?;
-        let size = self.checked_size(spec, &mut remarks)?;
+        let brought = self.beside.vae(spec.nets.vae.as_ref(), cx)?;
+        let vae = brought.as_ref().map_or(&self.vae, |brought| &brought.net);
+        let size = self.checked_size(spec, vae, &mut remarks)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
         let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
         self.remark_cut("prompt", prompt_cut, &mut remarks);
         self.remark_cut("negative prompt", negative_cut, &mut remarks);
-        let reader = Reader { vae: &self.vae, kind: self.kind, dtype: self.dtype, device: &self.device };
+        let reader = Reader { vae, kind: self.kind, dtype: self.dtype, device: &self.device };
         let inpainting = Inpainting::prepare(spec.init.as_ref(), size, &reader, cx)?;
-        let factor = self.vae.factor();
-        let preview = LatentPreview::new(&self.vae, &self.preview_weights, self.dtype, &self.device);
+        let factor = vae.factor();
+        let shape = [vae.latent_channels(), size.height as usize / factor, size.width as usize / factor];
+        let stage = Stage {
+            unet: self.unet.config(),
+            size,
+            shape,
+            inpainting: inpainting.as_ref(),
+            dtype: self.dtype,
+            device: &self.device,
+        };
+        let nets = self.beside.controls(&spec.nets.controls, cx)?;
+        let controls: Result<Vec<Control>> = spec
+            .nets
+            .controls
+            .iter()
+            .zip(&nets)
+            .map(|(control, net)| Control::prepare(control, net.clone(), &stage, cx))
+            .collect();
+        let controls = controls?;
+        let tiny = match vae {
+            Autoencoder::Tiny(tiny) => Some(tiny),
+            Autoencoder::Kl(_) => self.sketcher.as_ref(),
+        };
+        let preview = LatentPreview::new(&self.vae, tiny, &self.preview_weights, self.dtype, &self.device);
         let run = Run {
             unet: &self.unet,
             scheduler: &self.scheduler,
@@ -114,9 +147,10 @@ impl Diffusion {
             noise: spec.noise.as_ref(),
             prompt: &prompt,
             negative: &negative,
-            shape: [self.vae.latent_channels(), size.height as usize / factor, size.width as usize / factor],
+            shape,
             start: inpainting.as_ref().map(|inpainting| &inpainting.start),
             told: inpainting.as_ref().and_then(|inpainting| inpainting.told.as_ref()),
+            controls: &controls,
             preview: &preview,
             device: &self.device,
         };
@@ -132,12 +166,14 @@ impl Diffusion {
                     let total = spec.count.saturating_mul(calls);
                     let latents = run.latents(seed, index.saturating_mul(calls), total, cx)?;
                     made.extend(Latents::new(run.shape, latents.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
-                    self.finish(&latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?
+                    finish(vae, &latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?
                 }
             };
             pictures.push((seed, picture));
         }
-        Ok(Generated { pictures, latents: made, remarks, model_hash: self.model_hash(cx)? })
+        let mut others = brought.iter().map(|net| net.hash(cx)).collect::<Result<Vec<_>>>()?;
+        others.extend(nets.iter().map(|net| net.hash(cx)).collect::<Result<Vec<_>>>()?);
+        Ok(Generated { pictures, latents: made, remarks, model_hash: joined(self.model_hash(cx)?, &others) })
     }
 
     /// `picture` through the autoencoder and back. Its sides must be multiples of the autoencoder's factor.
@@ -221,7 +257,7 @@ impl Diffusion {
     }
 
     /// The size that the model can make which is nearest to the one asked for.
-    fn checked_size(&self, spec: &GenerateSpec, remarks: &mut Vec<String>) -> Result<Extent> {
+    fn checked_size(&self, spec: &GenerateSpec, vae: &Autoencoder, remarks: &mut Vec<String>) -> Result<Extent> {
         let Sampling { size, steps, guidance, .. } = &spec.sampling;
         let bad = |text: String| Err(ModelError::BadInput(text));
         if size.shortest() == 0 || size.longest() > MAX_SIDE {
@@ -233,16 +269,16 @@ impl Diffusion {
         if !guidance.is_finite() {
             return bad("the guidance scale is not a number; choose one from 1 to 20".to_owned());
         }
-        let (made, read) = (self.unet.config().out_channels, self.vae.latent_channels());
+        let (made, read) = (self.unet.config().out_channels, vae.latent_channels());
         if made != read {
             return bad(format!(
                 "the denoising net makes latents of {made} channels and the autoencoder reads {read}; they are not of one family"
             ));
         }
         if let Some(noise) = &spec.noise {
-            return self.size_of_noise(noise, *size, remarks);
+            return self.size_of_noise(noise, vae, *size, remarks);
         }
-        let multiple = (self.vae.factor() * self.unet.multiple()) as u32;
+        let multiple = (vae.factor() * self.unet.multiple()) as u32;
         let rounded = |side: u32| ((side + multiple / 2) / multiple).max(1) * multiple;
         let possible = Extent::new(rounded(size.width), rounded(size.height));
         if possible != *size {
@@ -254,16 +290,22 @@ impl Diffusion {
     }
 
     /// The size of the picture that given noise becomes.
-    fn size_of_noise(&self, noise: &Latents, asked: Extent, remarks: &mut Vec<String>) -> Result<Extent> {
+    fn size_of_noise(
+        &self,
+        noise: &Latents,
+        vae: &Autoencoder,
+        asked: Extent,
+        remarks: &mut Vec<String>,
+    ) -> Result<Extent> {
         let [channels, height, width] = noise.shape();
-        let (factor, multiple) = (self.vae.factor(), self.unet.multiple());
-        let fits = channels == self.vae.latent_channels()
+        let (factor, multiple) = (vae.factor(), self.unet.multiple());
+        let fits = channels == vae.latent_channels()
             && [height, width].iter().all(|side| side.is_multiple_of(multiple) && side * factor <= MAX_SIDE as usize);
         if !fits {
             return Err(ModelError::BadInput(format!(
                 "the noise is {channels}x{height}x{width}; this model wants {} channels, and rows and columns that are \
                  multiples of {multiple}",
-                self.vae.latent_channels()
+                vae.latent_channels()
             )));
         }
         let size = Extent::new((width * factor) as u32, (height * factor) as u32);
@@ -272,12 +314,18 @@ impl Diffusion {
         }
         Ok(size)
     }
+}
 
-    fn finish(&self, latents: &Tensor, inpainting: Option<&Inpainting<'_>>, cx: &TaskCx<'_>) -> Result<Picture> {
-        let picture = from_tensor(&self.vae.decode(latents, cx)?)?;
-        Ok(match inpainting {
-            Some(inpainting) => inpainting.finish(picture),
-            None => picture,
-        })
-    }
+/// The picture of `latents`, on the canvas if a run began there.
+fn finish(
+    vae: &Autoencoder,
+    latents: &Tensor,
+    inpainting: Option<&Inpainting<'_>>,
+    cx: &TaskCx<'_>,
+) -> Result<Picture> {
+    let picture = from_tensor(&vae.decode(latents, cx)?)?;
+    Ok(match inpainting {
+        Some(inpainting) => inpainting.finish(picture),
+        None => picture,
+    })
 }

@@ -1,24 +1,30 @@
-//! Pictures of unfinished latents at next to no cost: the linear map from latents to colours that fits the autoencoder best.
+//! Pictures of unfinished latents at little cost: by a tiny autoencoder where there is one, else by the linear map from latents to
+//! colours that fits the model's autoencoder best.
 
 use std::cell::OnceCell;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::compose::to_tensor;
+use super::compose::{from_tensor, to_tensor};
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::TaskCx;
-use crate::models::Result;
-use crate::models::diffusion::Vae;
+use crate::models::diffusion::{Autoencoder, TinyVae};
+use crate::models::error::{ModelError, Result};
+use crate::models::files::ModelFiles;
 
 /// Colours of the picture that the map is fitted to, a side.
 const SWATCHES: u32 = 6;
 /// Side of one of them, in latents.
 const SWATCH: u32 = 2;
 
+/// Latents with a longer side are made smaller before the tiny autoencoder sees them: a preview must cost little beside a step.
+const LONGEST: usize = 64;
+
 /// From latents to small pictures.
 pub(super) struct LatentPreview<'a> {
-    vae: &'a Vae,
+    vae: &'a Autoencoder,
+    tiny: Option<&'a TinyVae>,
     /// For each of red, green, blue: the weights of the latent channels, then a constant. Fitted when first needed.
     weights: &'a OnceCell<Option<[Vec<f64>; 3]>>,
     dtype: DType,
@@ -27,16 +33,33 @@ pub(super) struct LatentPreview<'a> {
 
 impl<'a> LatentPreview<'a> {
     pub(super) fn new(
-        vae: &'a Vae,
+        vae: &'a Autoencoder,
+        tiny: Option<&'a TinyVae>,
         weights: &'a OnceCell<Option<[Vec<f64>; 3]>>,
         dtype: DType,
         device: &'a Device,
     ) -> Self {
-        Self { vae, weights, dtype, device }
+        Self { vae, tiny, weights, dtype, device }
     }
 
-    /// `latents` (1, channels, h, w) as a picture of w x h pixels; `None` if no map could be fitted.
+    /// `latents` (1, channels, h, w) as a picture, of w x h pixels if there is no tiny autoencoder; `None` if no map could be fitted.
     pub(super) fn picture(&self, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Option<Picture>> {
+        match self.tiny {
+            Some(tiny) => self.decoded(tiny, latents, cx).map(Some),
+            None => self.mapped(latents, cx),
+        }
+    }
+
+    fn decoded(&self, tiny: &TinyVae, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Picture> {
+        let (_, _, height, width) = latents.dims4()?;
+        let latents = match height.max(width).div_ceil(LONGEST) {
+            0 | 1 => latents.clone(),
+            by => latents.avg_pool2d((by.min(height), by.min(width)))?,
+        };
+        from_tensor(&tiny.decode(&latents.to_dtype(self.dtype)?, cx)?)
+    }
+
+    fn mapped(&self, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Option<Picture>> {
         if self.weights.get().is_none() {
             let fitted = self.fit(cx)?;
             // A more urgent job cannot have fitted it meanwhile: only generations do, and they do not interrupt each other
@@ -75,6 +98,30 @@ impl<'a> LatentPreview<'a> {
         let channel = |c: usize| least_squares(&rows, c);
         Ok(channel(0).zip(channel(1)).zip(channel(2)).map(|((r, g), b)| [r, g, b]))
     }
+}
+
+/// The tiny autoencoder in a model's folder, if there is one.
+///
+/// # Errors
+/// If it is there but cannot be used for latents of `channels`.
+pub(super) fn sketcher(files: &ModelFiles, channels: usize, dtype: DType, device: &Device) -> Result<Option<TinyVae>> {
+    let folder = files.sub("taesd").unwrap_or_else(|| files.clone());
+    let is_folder = files.sub("taesd").is_some();
+    let found = match TinyVae::decoder_file(&folder) {
+        _ if is_folder && folder.has("config.json") => TinyVae::load(&folder, dtype, device)?,
+        Some(decoder) => TinyVae::load_file(&folder, &decoder, dtype, device)?,
+        None if is_folder => TinyVae::load(&folder, dtype, device)?,
+        None => return Ok(None),
+    };
+    let reads = found.latent_channels();
+    if reads != channels {
+        let path = folder.path_of("");
+        let reason = format!(
+            "the tiny autoencoder here is of another family: it reads latents of {reads} channels, not {channels}; take it away"
+        );
+        return Err(ModelError::BadFile { path, reason });
+    }
+    Ok(Some(found))
 }
 
 /// Colours spread over the cube, the corners among them.

@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of threads and windows; stops and reports through `TaskCx`.
 
+mod beside;
 mod compose;
 mod conditioning;
+mod control;
 mod diffusion;
 mod inpaint;
 mod latent_preview;

@@ -10,6 +10,7 @@ use crate::models::diffusion::{Conditions, Unet};
 use crate::models::rng::Generator;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
+use super::control::{Control, residuals};
 use super::latent_preview::LatentPreview;
 
 /// What a run starts from instead of pure noise.
@@ -39,6 +40,7 @@ pub(super) struct Run<'a> {
     pub(super) start: Option<&'a Start>,
     /// What an inpainting net reads behind the latents, (1, channels, h, w).
     pub(super) told: Option<&'a Tensor>,
+    pub(super) controls: &'a [Control],
     pub(super) preview: &'a LatentPreview<'a>,
     pub(super) device: &'a Device,
 }
@@ -56,7 +58,8 @@ impl Run<'_> {
         for index in first..walk.timesteps().len() {
             cx.checkpoint()?;
             let input = walk.net_input(&sample, index)?.to_dtype(self.prompt.dtype())?;
-            let output = self.guided(&input, walk.timesteps()[index], cx)?;
+            let call = (index - first, walk.timesteps().len() - first);
+            let output = self.guided(&input, walk.timesteps()[index], call, cx)?;
             let fresh = walk.wants_noise(index).then(|| self.draw(&mut rng)).transpose()?;
             let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
             sample = match self.start {
@@ -98,21 +101,35 @@ impl Run<'_> {
     }
 
     /// The net's output with classifier-free guidance (Ho and Salimans 2022); at a scale of 1 or less without.
-    fn guided(&self, input: &Tensor, timestep: f64, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let input = &match self.told {
-            Some(told) => Tensor::cat(&[input, told], 1)?,
-            None => input.clone(),
-        };
+    fn guided(&self, input: &Tensor, timestep: f64, call: (usize, usize), cx: &TaskCx<'_>) -> Result<Tensor> {
         let scale = f64::from(self.sampling.guidance);
         if scale <= 1.0 {
-            return self.unet.forward(input, timestep, &Conditions::plain(self.prompt.clone()), None, None, cx);
+            return self.answer(input, timestep, &Conditions::plain(self.prompt.clone()), call, cx);
         }
         let both = Tensor::cat(&[input, input], 0)?;
         let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
-        let output = self.unet.forward(&both, timestep, &Conditions::plain(prompts), None, None, cx)?;
+        let output = self.answer(&both, timestep, &Conditions::plain(prompts), call, cx)?;
         let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
         let guided = (&without + ((&with - &without)? * scale)?)?;
         rescaled(guided, &with, f64::from(self.sampling.guidance_rescale))
+    }
+
+    /// The net's output for `latents` (batch, channels, h, w), with whatever steers it beside the prompt, in a call that is number
+    /// `call.0` of `call.1`.
+    fn answer(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditions: &Conditions,
+        call: (usize, usize),
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
+        let residuals = residuals(self.controls, latents, timestep, conditions, call, cx)?;
+        let input = match self.told {
+            Some(told) => Tensor::cat(&[latents, &told.repeat((latents.dim(0)?, 1, 1, 1))?], 1)?,
+            None => latents.clone(),
+        };
+        self.unet.forward(&input, timestep, conditions, residuals.as_ref(), None, cx)
     }
 
     fn draw(&self, rng: &mut Generator) -> Result<Tensor> {

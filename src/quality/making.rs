@@ -10,6 +10,7 @@ use crate::base::geom::{ImagePoint, ImageRect};
 use crate::base::pixels::{Mask, Paint, Picture};
 use crate::base::task::TaskCx;
 use crate::job::ModelRef;
+use crate::job::nets::OtherNets;
 use crate::job::output::{Bound, Figure, JudgeAccuracy};
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
@@ -235,6 +236,7 @@ fn generate(check: &Check<'_>, prompt: String, seed: u32, init: Option<InitSpec>
         count: 1,
         init,
         noise: None,
+        nets: OtherNets::default(),
     };
     let made = check.subjects.diffusion.generate(&spec, cx)?.pictures.into_iter().next();
     made.map(|(_, picture)| picture).ok_or_else(|| ModelError::BadInput("no picture was made".into()))

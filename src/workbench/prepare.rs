@@ -3,6 +3,7 @@
 use super::command::PreviewTarget;
 use crate::document::Document;
 use crate::job::JobSpec;
+use crate::job::nets::OtherNets;
 use crate::job::spec::{
     CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
 };
@@ -95,6 +96,7 @@ pub fn generate(
         count,
         init,
         noise: None,
+        nets: OtherNets::default(),
     })
 }
 

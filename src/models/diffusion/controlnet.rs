@@ -96,9 +96,10 @@ impl Hint {
         })
     }
 
-    fn forward(&self, picture: &Tensor) -> Result<Tensor> {
+    fn forward(&self, picture: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let mut xs = self.conv_in.forward(picture)?.silu()?;
         for block in &self.blocks {
+            cx.checkpoint()?;
             xs = block.forward(&xs)?.silu()?;
         }
         self.conv_out.forward(&xs)
@@ -107,6 +108,7 @@ impl Hint {
 
 /// A ControlNet.
 pub struct ControlNet {
+    config: UnetConfig,
     trunk: Trunk,
     hint: Hint,
     kept: Vec<Conv2d>,
@@ -134,10 +136,10 @@ impl ControlNet {
             return Err(unsupported(files, "global_pool_conditions", "true"));
         }
         let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(&config, &hint, &vb).map_err(|error| explain(files, error))
+        Self::build(config, &hint, &vb).map_err(|error| explain(files, error))
     }
 
-    fn build(config: &UnetConfig, hint: &HintConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn build(config: UnetConfig, hint: &HintConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         let last = config.block_out_channels.last().copied().unwrap_or(0);
         let mut widths = vec![first];
@@ -149,15 +151,56 @@ impl ControlNet {
         let kept: Result<_> =
             widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, blocks.pp(i))).collect();
         Ok(Self {
-            trunk: Trunk::load(config, vb)?,
+            trunk: Trunk::load(&config, vb)?,
             hint: Hint::load(hint, first, &vb.pp("controlnet_cond_embedding"))?,
             kept: kept?,
             middle: conv1x1(last, last, vb.pp("controlnet_mid_block"))?,
+            config,
         })
     }
 
-    /// The residuals for latents (batch, 4, h, w) at `timestep`, steered by `picture` (1 or batch, 3, 8 h, 8 w) in 0..=1, times
-    /// `scale`.
+    /// Whether it was made for denoising nets like `net`.
+    ///
+    /// # Errors
+    /// If not, with what differs.
+    pub fn check_fits(&self, net: &UnetConfig) -> Result<()> {
+        let own = &self.config;
+        let per_level = |config: &UnetConfig| -> Vec<usize> {
+            (0..config.block_out_channels.len()).map(|level| config.layers_per_block.at(level)).collect()
+        };
+        let differ = |what: &str, own: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
+            Err(ModelError::BadInput(format!(
+                "this ControlNet was made for models of another family: {what} {own:?} where the model has {theirs:?}; use one \
+                 that was made for this model's family"
+            )))
+        };
+        if own.cross_attention_dim != net.cross_attention_dim {
+            return differ("it reads prompts of width", &own.cross_attention_dim, &net.cross_attention_dim);
+        }
+        if own.in_channels != net.out_channels {
+            return differ("its latents have channels", &own.in_channels, &net.out_channels);
+        }
+        if own.block_out_channels != net.block_out_channels {
+            return differ("its blocks have channels", &own.block_out_channels, &net.block_out_channels);
+        }
+        if per_level(own) != per_level(net) {
+            return differ("its blocks have layers", &per_level(own), &per_level(net));
+        }
+        if own.addition_embed_type != net.addition_embed_type {
+            return differ("its added conditioning is", &own.addition_embed_type, &net.addition_embed_type);
+        }
+        Ok(())
+    }
+
+    /// What [`Self::forward`] reads of a picture (1 or batch, 3, 8 h, 8 w) in 0..=1: (1 or batch, width, h, w).
+    ///
+    /// # Errors
+    /// If shapes do not fit, or the task is cancelled.
+    pub fn hint(&self, picture: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        self.hint.forward(picture, cx)
+    }
+
+    /// The residuals for latents (batch, 4, h, w) at `timestep`, steered by a picture's [`Self::hint`], times `scale`.
     ///
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
@@ -166,13 +209,12 @@ impl ControlNet {
         latents: &Tensor,
         timestep: f64,
         conditions: &Conditions,
-        picture: &Tensor,
+        hint: &Tensor,
         scale: f64,
         cx: &TaskCx<'_>,
     ) -> Result<Residuals> {
-        let hint = self.hint.forward(picture)?;
         let Halfway { middle, kept, .. } =
-            self.trunk.forward(latents, timestep, conditions, Some(&hint), &mut Hooks::none(), cx)?;
+            self.trunk.forward(latents, timestep, conditions, Some(hint), &mut Hooks::none(), cx)?;
         let kept: candle_core::Result<Vec<Tensor>> =
             kept.iter().zip(&self.kept).map(|(xs, conv)| conv.forward(xs)? * scale).collect();
         Ok(Residuals { middle: (self.middle.forward(&middle)? * scale)?, kept: kept? })

@@ -1,6 +1,7 @@
 //! The Stable Diffusion family in diffusers layout: denoising net and autoencoder, built from their `config.json`.
 
 mod attention;
+mod autoencoder;
 mod blocks;
 mod config;
 mod controlnet;
@@ -11,6 +12,7 @@ mod trunk;
 mod unet;
 mod vae;
 
+pub use autoencoder::{Autoencoder, Source};
 pub use config::{PerBlock, UnetConfig, VaeConfig};
 pub use controlnet::{ControlNet, Residuals};
 pub use encoder::{Encoder, EncoderConfig};

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
-use crate::models::error::Result;
-use crate::models::files::ModelFiles;
+use crate::models::error::{ModelError, Result};
+use crate::models::files::{ModelFiles, Place, Weights};
 use crate::models::kernels::{Conv3x3, Geometry};
 
 /// Settings and the only value that they may have besides null and false.
@@ -100,10 +100,12 @@ fn run(layers: &[Layer], mut xs: Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
 
 /// The tiny autoencoder.
 pub struct TinyVae {
-    encoder: Vec<Layer>,
+    /// Absent where only the decoder's file is there.
+    encoder: Option<Vec<Layer>>,
     decoder: Vec<Layer>,
     scaling_factor: f64,
     factor: usize,
+    latent_channels: usize,
 }
 
 impl TinyVae {
@@ -126,13 +128,84 @@ impl TinyVae {
         let vb = files.tensors(WEIGHTS, dtype, device)?;
         let build = || -> Result<Self> {
             Ok(Self {
-                encoder: build_encoder(&config, &vb.pp("encoder.layers"))?,
+                encoder: Some(build_encoder(&config, &vb.pp("encoder.layers"))?),
                 decoder: build_decoder(&config, &vb.pp("decoder.layers"))?,
                 scaling_factor: config.scaling_factor,
                 factor: 1 << (down.len() - 1),
+                latent_channels: config.latent_channels,
             })
         };
         build().map_err(|error| explain(files, error))
+    }
+
+    /// The decoder among `files` that has one of its author's own file names.
+    pub fn decoder_file(files: &ModelFiles) -> Option<String> {
+        ["taesd", "taesdxl", "taesd3", "taef1"]
+            .into_iter()
+            .map(|name| format!("{name}_decoder.safetensors"))
+            .find(|name| files.has(name))
+    }
+
+    /// The name of the encoder's file beside a decoder's.
+    pub fn encoder_file(decoder: &str) -> String {
+        decoder.replace("decoder", "encoder")
+    }
+
+    /// Reads `decoder`, a file as the tiny autoencoder's author publishes it (plain sequences of layers), and the encoder beside it,
+    /// if that is there.
+    ///
+    /// # Errors
+    /// If a file is damaged, or something else.
+    pub fn load_file(files: &ModelFiles, decoder: &str, dtype: DType, device: &Device) -> Result<Self> {
+        let bad =
+            |file: &str, reason: &str| ModelError::BadFile { path: files.path_of(file), reason: reason.to_owned() };
+        let weights = files.weights(decoder)?;
+        if weights.has("0.weight") && weights.has("1.conv.0.weight") {
+            return Err(bad(
+                decoder,
+                "this is the encoder of a tiny autoencoder; give its decoder, taesd_decoder.safetensors",
+            ));
+        }
+        let fault = "this is no decoder of a tiny autoencoder (taesd_decoder.safetensors); give other autoencoders as a folder in \
+                     diffusers layout";
+        let mut config = TinyConfig::default();
+        // Layer 0 bends latents and has no weights: diffusers does not count it.
+        let (convs, blocks) = sequence(&weights, DECODER_SHIFT).ok_or_else(|| bad(decoder, fault))?;
+        config.latent_channels = convs.first().map_or(0, |(_, inputs)| *inputs);
+        config.out_channels = convs.last().map_or(0, |(outputs, _)| *outputs);
+        config.decoder_block_out_channels = convs.iter().skip(1).map(|(_, inputs)| *inputs).collect();
+        config.num_decoder_blocks = blocks;
+        let layers = |weights: &Weights, half: &'static str, shift: usize| {
+            let naming = move |_: &Weights, name: &str| Place::plain(authors_name(name, half, shift));
+            weights.renamed(Box::new(naming), dtype, device)
+        };
+        let built = build_decoder(&config, &layers(&weights, "decoder.", DECODER_SHIFT).pp("decoder"))?;
+        let file = Self::encoder_file(decoder);
+        let encoder = match files.has(&file) && file != decoder {
+            false => None,
+            true => {
+                let weights = files.weights(&file)?;
+                let (convs, blocks) = sequence(&weights, 0)
+                    .ok_or_else(|| bad(&file, "this is not the encoder that belongs to the decoder beside it"))?;
+                config.in_channels = convs.first().map_or(0, |(_, inputs)| *inputs);
+                config.encoder_block_out_channels =
+                    convs.iter().map(|(outputs, _)| *outputs).take(blocks.len()).collect();
+                config.num_encoder_blocks = blocks;
+                Some(build_encoder(&config, &layers(&weights, "encoder.", 0).pp("encoder"))?)
+            }
+        };
+        Ok(Self {
+            encoder,
+            decoder: built,
+            scaling_factor: config.scaling_factor,
+            factor: 1 << config.num_decoder_blocks.len().saturating_sub(1),
+            latent_channels: config.latent_channels,
+        })
+    }
+
+    /// Channels of latents.
+    pub fn latent_channels(&self) -> usize {
+        self.latent_channels
     }
 
     /// Pixels of a picture's side for each latent.
@@ -145,8 +218,14 @@ impl TinyVae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn encode(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let Some(encoder) = &self.encoder else {
+            return Err(ModelError::BadInput(
+                "this tiny autoencoder can only decode, and here a picture goes in: put taesd_encoder.safetensors beside it"
+                    .to_owned(),
+            ));
+        };
         let seen = ((pictures + 1.0)? / 2.0)?;
-        Ok((run(&self.encoder, seen, cx)? * self.scaling_factor)?)
+        Ok((run(encoder, seen, cx)? * self.scaling_factor)?)
     }
 
     /// Pictures (batch, 3, h * factor, w * factor), about -1..=1, of the denoising net's latents (batch, latent channels, h, w).
@@ -158,6 +237,35 @@ impl TinyVae {
         let bounded = (((latents / (3.0 * self.scaling_factor))?).tanh()? * 3.0)?;
         Ok(((run(&self.decoder, bounded, cx)? * 2.0)? - 1.0)?)
     }
+}
+
+/// Layers that the author's decoder has before diffusers' first.
+const DECODER_SHIFT: usize = 1;
+/// More layers than this no tiny autoencoder has.
+const MOST_LAYERS: usize = 256;
+
+/// The convolutions (channels out, channels in) of a plain sequence whose first is layer `first`, and how many residual blocks follow
+/// each but the last. `None` if that is not what the file holds.
+fn sequence(weights: &Weights, first: usize) -> Option<(Vec<(usize, usize)>, Vec<usize>)> {
+    let (mut convs, mut blocks) = (Vec::new(), Vec::new());
+    for index in first..MOST_LAYERS {
+        if weights.has(&format!("{index}.conv.0.weight")) {
+            *blocks.last_mut()? += 1;
+        } else if let Some(shape) = weights.shape(&format!("{index}.weight")) {
+            convs.push((*shape.first()?, *shape.get(1)?));
+            blocks.push(0);
+        }
+    }
+    (convs.len() > 1 && blocks.pop() == Some(0)).then_some((convs, blocks))
+}
+
+/// The author's name for diffusers' `half` and layer.
+fn authors_name(name: &str, half: &str, shift: usize) -> String {
+    let renamed = name.strip_prefix(half).and_then(|rest| {
+        let (index, rest) = rest.split_once('.')?;
+        Some(format!("{}.{rest}", index.parse::<usize>().ok()? + shift))
+    });
+    renamed.unwrap_or_else(|| name.to_owned())
 }
 
 fn build_encoder(config: &TinyConfig, vb: &VarBuilder<'_>) -> Result<Vec<Layer>> {
