@@ -17,6 +17,7 @@ use maquette::job::nets::{ControlSpec, OtherNets};
 use maquette::job::output::Generated;
 use maquette::job::sampling::{Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
+use maquette::models::diffusion::{Autoencoder, Codec};
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
 use maquette::pipelines::Diffusion;
@@ -27,6 +28,10 @@ fn golden() -> PathBuf {
 
 fn expected() -> HashMap<String, Tensor> {
     candle_core::safetensors::load(golden().join("steered/expected.safetensors"), &Device::Cpu).unwrap()
+}
+
+fn files(name: &str) -> ModelFiles {
+    ModelFiles::Folder(golden().join(name))
 }
 
 fn load(folder: &Path) -> Result<Diffusion> {
@@ -341,4 +346,53 @@ fn a_tiny_autoencoder_beside_the_model_makes_the_previews() {
     (large.sampling.steps, large.sampling.size) = (1, Extent::new(16, 130));
     let (previews, _) = watched(&load(folder.path()).unwrap(), &large);
     assert_eq!(previews, [Extent::new(8, 66)], "of large latents a smaller picture is made");
+}
+
+#[test]
+fn tiles_equal_those_of_diffusers() {
+    let (model, expected) =
+        (Autoencoder::load(&files("diffusion/sd1/vae"), DType::F32, &Device::Cpu).unwrap(), expected());
+    let cx = TaskCx::detached();
+    for name in ["20x14", "8x17", "26x26"] {
+        let get = |what: &str| &expected[&format!("tiles.{what}.{name}")];
+        let (height, width) = size(name);
+        for codec in [Codec::in_tiles(&model, 8), Codec::within(&model, height as usize, width as usize, 1)] {
+            assert_eq!(codec.tile_pixels(), Some(16));
+            close(name, &codec.decode(get("z"), &cx).unwrap(), get("decoded"));
+            close(name, &codec.encode_mean(get("image"), &cx).unwrap(), get("encoded"));
+        }
+        let whole = Codec::whole(&model).decode(get("z"), &cx).unwrap();
+        assert_eq!(whole.dims(), get("decoded").dims());
+        let off = (whole - get("decoded")).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(off > 1e-3, "tiles make a difference");
+    }
+}
+
+/// Expects a relative root mean square difference below 1e-5.
+#[track_caller]
+fn close(what: &str, got: &Tensor, want: &Tensor) {
+    assert_eq!(got.dims(), want.dims(), "{what}");
+    let power = |t: Tensor| t.sqr().unwrap().mean_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+    let off = power((got - want).unwrap()) / power(want.clone());
+    println!("{what}: relative RMS {off:.1e}");
+    assert!(off < 1e-5, "{what}: {off:e}");
+}
+
+#[test]
+fn large_pictures_are_made_in_tiles_where_memory_is_short() {
+    let mut request = request(Sampler::Ddim);
+    (request.sampling.steps, request.sampling.size) = (1, Extent::new(48, 32));
+    let whole = generate(&tiny(), &request).unwrap();
+    assert!(whole.remarks.is_empty());
+    let tight = tiny().with_vae_memory(100_000);
+    let tiled = generate(&tight, &request).unwrap();
+    assert!(tiled.remarks[0].contains("tiles of 16 pixels") && tiled.remarks.len() == 1, "{:?}", tiled.remarks);
+    assert_eq!(tiled.latents, whole.latents);
+    assert_ne!(tiled.pictures, whole.pictures);
+    assert_eq!(generate(&tight, &request).unwrap(), tiled);
+    // A small picture needs no tiles however little memory there is.
+    request.sampling.size = Extent::new(16, 16);
+    assert!(generate(&tight, &request).unwrap().remarks.is_empty());
+    let small = generate(&tiny().with_vae_memory(1), &request).unwrap();
+    assert!(small.remarks.is_empty(), "{:?}", small.remarks);
 }

@@ -1,7 +1,10 @@
 //! What a long computation gets to see of the world: whether to stop, whom to tell how far it is, when to let others in.
 //!
-//! Invariant: a net calls [`TaskCx::checkpoint`] at least once per block, so that cancelling and serving shorter work
-//! never waits longer than one block.
+//! Invariant: a net calls [`TaskCx::checkpoint`] every few hundredths of a second, so that cancelling and serving shorter work never
+//! waits longer; [`Stretches`] measures it.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use crate::base::cancel::{CancelFlag, Cancelled};
 use crate::base::pixels::Picture;
@@ -78,6 +81,44 @@ impl TaskHost for Part<'_> {
     }
 }
 
+/// A piece of a task whose checkpoints are timed.
+pub struct Stretches<'a> {
+    task: &'a TaskCx<'a>,
+    since: Cell<Instant>,
+    longest: Cell<Duration>,
+}
+
+impl<'a> Stretches<'a> {
+    /// A piece of the task that `cx` was handed to, which begins now.
+    pub fn of(cx: &'a TaskCx<'a>) -> Self {
+        Self { task: cx, since: Cell::new(Instant::now()), longest: Cell::default() }
+    }
+
+    /// What the piece is handed.
+    pub fn cx(&self) -> TaskCx<'_> {
+        TaskCx::new(self.task.cancel.clone(), self)
+    }
+
+    /// The longest time, up to now, for which the task could neither be stopped nor let others in.
+    pub fn longest(&self) -> Duration {
+        self.longest.get().max(self.since.get().elapsed())
+    }
+}
+
+impl TaskHost for Stretches<'_> {
+    fn progress(&self, _: Progress) {}
+
+    fn wants_progress(&self) -> bool {
+        false
+    }
+
+    fn serve_urgent(&self) {
+        self.longest.set(self.longest());
+        self.task.host.serve_urgent();
+        self.since.set(Instant::now());
+    }
+}
+
 /// Handed to every long computation.
 pub struct TaskCx<'a> {
     cancel: CancelFlag,
@@ -139,6 +180,22 @@ mod tests {
         fn serve_urgent(&self) {
             self.served.set(self.served.get() + 1);
         }
+    }
+
+    #[test]
+    fn stretches_are_counted_from_checkpoint_to_checkpoint() {
+        let host = Counting::default();
+        let task = TaskCx::new(CancelFlag::default(), &host);
+        let stretches = Stretches::of(&task);
+        let cx = stretches.cx();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(3) {}
+        assert_eq!(cx.checkpoint(), Ok(()));
+        let longest = stretches.longest();
+        assert!(longest >= Duration::from_millis(3));
+        (0..100).for_each(|_| assert_eq!(cx.checkpoint(), Ok(())));
+        assert!(stretches.longest() >= longest);
+        assert_eq!((host.served.get(), host.told.get()), (101, 0));
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Width of numbers
     #[arg(long, global = true, value_enum, default_value = "auto")]
     precision: Precision,
+    /// Megabytes that a model's autoencoder may need before it works in tiles (default: a third of the memory)
+    #[arg(long, global = true, value_name = "MB")]
+    vae_memory: Option<u64>,
 }
 
 impl Args {
@@ -36,6 +39,7 @@ impl Args {
             threads: self.threads.map(usize::from),
             device: self.device,
             precision: self.precision,
+            vae_memory: self.vae_memory,
             presets: UserFolders::of_system().map(|folders| folders.presets),
             yields_to_window: self.command.is_none(),
         }
@@ -47,7 +51,7 @@ pub(super) enum Command {
     /// Show what Maquette does on the bundled sample, without a window
     Tour(Tour),
     /// Make pictures from words
-    Generate(Generate),
+    Generate(Box<Generate>),
     /// Show where in a picture phrases are
     Heatmap(Heatmap),
     /// Compare class templates on pictures

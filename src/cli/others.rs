@@ -55,8 +55,9 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
     ];
     for (name, timing) in parts {
         match timing {
-            Some(Timing { cpu_seconds, wall_seconds }) => {
-                say!("{name:13} {:8.1} ms CPU {:8.1} ms wall", cpu_seconds * 1e3, wall_seconds * 1e3);
+            Some(Timing { cpu_seconds, wall_seconds, longest_stretch_seconds }) => {
+                let [cpu, wall, stretch] = [cpu_seconds, wall_seconds, longest_stretch_seconds].map(|s| s * 1e3);
+                say!("{name:13} {cpu:8.1} ms CPU {wall:8.1} ms wall, at most {stretch:.1} ms without a pause");
             }
             None => say!("{name:13} (the model has no such part)"),
         }

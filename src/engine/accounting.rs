@@ -15,6 +15,26 @@ pub(super) fn peak_memory_bytes() -> u64 {
     resource_usage().map_or(0, |usage| u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit)
 }
 
+/// The memory of the machine.
+#[cfg(unix)]
+pub(super) fn total_memory_bytes() -> u64 {
+    #[expect(unsafe_code, reason = "the system's accounting has no safe interface")]
+    // Safety: sysconf reads a number and touches no memory of ours.
+    let [pages, size] = unsafe { [libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)] };
+    match (u64::try_from(pages), u64::try_from(size)) {
+        (Ok(pages), Ok(size)) => pages.saturating_mul(size),
+        _ => ASSUMED_MEMORY,
+    }
+}
+
+/// What a machine is taken to have if the system does not say.
+const ASSUMED_MEMORY: u64 = 8 << 30;
+
+#[cfg(not(unix))]
+pub(super) fn total_memory_bytes() -> u64 {
+    ASSUMED_MEMORY
+}
+
 #[cfg(unix)]
 fn resource_usage() -> Option<libc::rusage> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();

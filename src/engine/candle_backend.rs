@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 
-use super::accounting::{cpu_seconds, peak_memory_bytes};
+use super::accounting::{cpu_seconds, peak_memory_bytes, total_memory_bytes};
 use super::backend::Backend;
 use super::options::{DeviceChoice, EngineOptions, Precision};
 use crate::analysis::Clip;
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
-use crate::base::task::{Progress, TaskCx};
+use crate::base::task::{Progress, Stretches, TaskCx};
 use crate::job::output::{BenchReport, Timing};
 use crate::job::spec::{BenchSpec, CheckQualitySpec, CountTokensSpec};
 use crate::job::{JobError, JobOutput, JobSpec, ModelRef};
@@ -33,6 +33,7 @@ pub struct CandleBackend {
     device: Device,
     dtype: DType,
     threads: usize,
+    vae_memory: u64,
     clip: Slot<Clip>,
     diffusion: Slot<Diffusion>,
 }
@@ -63,6 +64,9 @@ impl CandleBackend {
             device,
             dtype,
             threads: rayon::current_num_threads(),
+            vae_memory: options
+                .vae_memory
+                .map_or_else(|| total_memory_bytes() / 3, |megabytes| megabytes.saturating_mul(1 << 20)),
             clip: RefCell::default(),
             diffusion: RefCell::default(),
         }))
@@ -73,7 +77,9 @@ impl CandleBackend {
     }
 
     fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
-        let load = |files: &ModelFiles| Diffusion::load(files, self.dtype, &self.device, cx);
+        let load = |files: &ModelFiles| {
+            Ok(Diffusion::load(files, self.dtype, &self.device, cx)?.with_vae_memory(self.vae_memory))
+        };
         self.resident(&self.diffusion, model, Family::Diffusion, cx, load)
     }
 
@@ -119,20 +125,20 @@ impl CandleBackend {
             denoise_step: None,
             decode: None,
         };
-        let time = |run: &dyn Fn() -> Result<(), ModelError>| fastest(spec.repeats, run, cx);
+        let time = |run: &dyn Fn(&TaskCx<'_>) -> Result<(), ModelError>| fastest(spec.repeats, run, cx);
         if has(Family::Clip) {
             let clip = self.clip(&spec.model, cx)?;
             let picture = Picture::from_fn(Extent::new(256, 256), |x, y| [x as u8, y as u8, 128]);
-            report.text_encode = Some(time(&|| clip.text_encode("a red apple on a blue background", cx).map(drop))?);
-            report.image_encode = Some(time(&|| clip.image_encode(&picture, cx).map(drop))?);
+            report.text_encode = Some(time(&|cx| clip.text_encode("a red apple on a blue background", cx).map(drop))?);
+            report.image_encode = Some(time(&|cx| clip.image_encode(&picture, cx).map(drop))?);
         }
         if has(Family::Diffusion) {
             let model = self.diffusion(&spec.model, cx)?;
             if report.text_encode.is_none() {
-                report.text_encode = Some(time(&|| model.text_encode("a red apple", cx).map(drop))?);
+                report.text_encode = Some(time(&|cx| model.text_encode("a red apple", cx).map(drop))?);
             }
-            report.denoise_step = Some(time(&|| model.denoise_once(cx).map(drop))?);
-            report.decode = Some(time(&|| model.decode_once(cx).map(drop))?);
+            report.denoise_step = Some(time(&|cx| model.denoise_once(cx).map(drop))?);
+            report.decode = Some(time(&|cx| model.decode_once(cx).map(drop))?);
         }
         if report.text_encode.is_none() {
             let error = self.catalogue.resolve(&spec.model, Family::Clip).err();
@@ -239,15 +245,23 @@ fn job_error(during: &str, error: ModelError) -> JobError {
 }
 
 /// The run with the least processor time; one run goes before them to warm up.
-fn fastest(repeats: u32, run: &dyn Fn() -> Result<(), ModelError>, cx: &TaskCx<'_>) -> Result<Timing, JobError> {
+fn fastest(
+    repeats: u32,
+    run: &dyn Fn(&TaskCx<'_>) -> Result<(), ModelError>,
+    cx: &TaskCx<'_>,
+) -> Result<Timing, JobError> {
     let explain = |error| job_error("Bench", error);
-    run().map_err(explain)?;
+    run(cx).map_err(explain)?;
     let mut best: Option<Timing> = None;
     for _ in 0..repeats.max(1) {
         cx.checkpoint()?;
-        let (cpu, wall) = (cpu_seconds(), Instant::now());
-        run().map_err(explain)?;
-        let timing = Timing { cpu_seconds: cpu_seconds() - cpu, wall_seconds: wall.elapsed().as_secs_f64() };
+        let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
+        run(&stretches.cx()).map_err(explain)?;
+        let timing = Timing {
+            cpu_seconds: cpu_seconds() - cpu,
+            wall_seconds: wall.elapsed().as_secs_f64(),
+            longest_stretch_seconds: stretches.longest().as_secs_f64(),
+        };
         best = Some(best.filter(|best| best.cpu_seconds <= timing.cpu_seconds).unwrap_or(timing));
     }
     best.ok_or(JobError::Cancelled)

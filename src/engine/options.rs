@@ -43,6 +43,10 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// How wide numbers are.
     pub precision: Precision,
+    /// Megabytes (of 2^20 bytes) that a model's autoencoder may need before it works in tiles; a third of the machine's memory if
+    /// `None`.
+    #[serde(default)]
+    pub vae_memory: Option<u64>,
     /// The user's presets, whose `models.toml` takes the place of the shipped one.
     pub presets: Option<PathBuf>,
     /// Whether the threads that compute give way to a window's.

@@ -137,6 +137,9 @@ pub struct Timing {
     pub cpu_seconds: f64,
     /// Time on the clock.
     pub wall_seconds: f64,
+    /// The longest time on the clock for which it could neither be stopped nor let more urgent work in.
+    #[serde(default)]
+    pub longest_stretch_seconds: f64,
 }
 
 /// The times of a model's parts; a part that the model lacks is `None`.

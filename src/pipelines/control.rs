@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::beside::Net;
 use super::compose::{crop, fitted};
+use super::denoiser::Call;
 use super::inpaint::{Inpainting, as_written};
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
@@ -88,7 +89,7 @@ pub(super) fn residuals(
     latents: &Tensor,
     timestep: f64,
     conditions: &Conditions,
-    (call, calls): (usize, usize),
+    (call, calls): Call,
     cx: &TaskCx<'_>,
 ) -> Result<Option<Residuals>> {
     let on = controls.iter().filter(|control| control.is_on(call, calls));

@@ -8,6 +8,7 @@ use super::beside::{Beside, joined};
 use super::compose::{from_tensor, to_tensor};
 use super::conditioning::Conditioner;
 use super::control::{Control, Stage};
+use super::denoiser::Denoiser;
 use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::{self, LatentPreview};
 use super::sample::Run;
@@ -18,7 +19,7 @@ use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
 use crate::job::sampling::{Sampling, Schedule};
 use crate::job::spec::GenerateSpec;
-use crate::models::diffusion::{Autoencoder, Conditions, TinyVae, Unet};
+use crate::models::diffusion::{Autoencoder, Codec, Conditions, TinyVae, Unet};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::schedulers::{Method, SchedulerConfig};
@@ -49,6 +50,8 @@ pub struct Diffusion {
     /// A tiny autoencoder beside the model: for previews.
     sketcher: Option<TinyVae>,
     beside: Beside,
+    /// Bytes that decoding may need before it is done in tiles.
+    vae_memory: u64,
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
@@ -76,6 +79,7 @@ impl Diffusion {
             sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
             vae,
             beside: Beside::new(dtype, device),
+            vae_memory: u64::MAX,
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
             hash: OnceCell::new(),
@@ -83,6 +87,11 @@ impl Diffusion {
             dtype,
             device: device.clone(),
         })
+    }
+
+    /// The same; pictures that its autoencoder would need more than about `bytes` of memory for are made in tiles, with a remark.
+    pub fn with_vae_memory(self, bytes: u64) -> Self {
+        Self { vae_memory: bytes, ..self }
     }
 
     /// Lengths of `texts` for the model's own tokenizer.
@@ -113,10 +122,13 @@ impl Diffusion {
         let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
         self.remark_cut("prompt", prompt_cut, &mut remarks);
         self.remark_cut("negative prompt", negative_cut, &mut remarks);
-        let reader = Reader { vae, kind: self.kind, dtype: self.dtype, device: &self.device };
-        let inpainting = Inpainting::prepare(spec.init.as_ref(), size, &reader, cx)?;
         let factor = vae.factor();
-        let shape = [vae.latent_channels(), size.height as usize / factor, size.width as usize / factor];
+        let [height, width] = [size.height, size.width].map(|side| side as usize / factor);
+        let codec = Codec::within(vae, height, width, self.vae_memory);
+        remark_tiles(&codec, self.vae_memory, &mut remarks);
+        let reader = Reader { vae: codec, kind: self.kind, dtype: self.dtype, device: &self.device };
+        let inpainting = Inpainting::prepare(spec.init.as_ref(), size, &reader, cx)?;
+        let shape = [vae.latent_channels(), height, width];
         let stage = Stage {
             unet: self.unet.config(),
             size,
@@ -139,8 +151,10 @@ impl Diffusion {
             Autoencoder::Kl(_) => self.sketcher.as_ref(),
         };
         let preview = LatentPreview::new(&self.vae, tiny, &self.preview_weights, self.dtype, &self.device);
+        let told = inpainting.as_ref().and_then(|inpainting| inpainting.told.as_ref());
+        let denoiser = Denoiser { unet: &self.unet, told, controls: &controls };
         let run = Run {
-            unet: &self.unet,
+            denoiser: &denoiser,
             scheduler: &self.scheduler,
             sampling: &spec.sampling,
             method,
@@ -149,8 +163,6 @@ impl Diffusion {
             negative: &negative,
             shape,
             start: inpainting.as_ref().map(|inpainting| &inpainting.start),
-            told: inpainting.as_ref().and_then(|inpainting| inpainting.told.as_ref()),
-            controls: &controls,
             preview: &preview,
             device: &self.device,
         };
@@ -166,7 +178,7 @@ impl Diffusion {
                     let total = spec.count.saturating_mul(calls);
                     let latents = run.latents(seed, index.saturating_mul(calls), total, cx)?;
                     made.extend(Latents::new(run.shape, latents.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
-                    finish(vae, &latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?
+                    finish(&codec, &latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?
                 }
             };
             pictures.push((seed, picture));
@@ -316,14 +328,24 @@ impl Diffusion {
     }
 }
 
+fn remark_tiles(codec: &Codec<'_>, memory: u64, remarks: &mut Vec<String>) {
+    if let Some(side) = codec.tile_pixels() {
+        remarks.push(format!(
+            "the autoencoder worked in tiles of {side} pixels to keep to {} MB of memory, which changes pixels a little \
+             (--vae-memory allows it more)",
+            memory >> 20
+        ));
+    }
+}
+
 /// The picture of `latents`, on the canvas if a run began there.
 fn finish(
-    vae: &Autoencoder,
+    codec: &Codec<'_>,
     latents: &Tensor,
     inpainting: Option<&Inpainting<'_>>,
     cx: &TaskCx<'_>,
 ) -> Result<Picture> {
-    let picture = from_tensor(&vae.decode(latents, cx)?)?;
+    let picture = from_tensor(&codec.decode(latents, cx)?)?;
     Ok(match inpainting {
         Some(inpainting) => inpainting.finish(picture),
         None => picture,

@@ -12,7 +12,7 @@ use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 use crate::base::task::TaskCx;
 use crate::job::spec::InitSpec;
-use crate::models::diffusion::{Autoencoder, UnetConfig};
+use crate::models::diffusion::{Codec, UnetConfig};
 use crate::models::error::{ModelError, Result};
 
 /// What a denoising net reads besides latents.
@@ -50,7 +50,7 @@ impl NetKind {
 
 /// Turns pictures into what a net reads.
 pub(super) struct Reader<'a> {
-    pub(super) vae: &'a Autoencoder,
+    pub(super) vae: Codec<'a>,
     pub(super) kind: NetKind,
     pub(super) dtype: DType,
     pub(super) device: &'a Device,

@@ -6,6 +6,7 @@ mod beside;
 mod compose;
 mod conditioning;
 mod control;
+mod denoiser;
 mod diffusion;
 mod inpaint;
 mod latent_preview;

@@ -6,11 +6,11 @@ use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::sampling::Sampling;
 use crate::models::Result;
-use crate::models::diffusion::{Conditions, Unet};
+use crate::models::diffusion::Conditions;
 use crate::models::rng::Generator;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
-use super::control::{Control, residuals};
+use super::denoiser::{Call, Denoiser};
 use super::latent_preview::LatentPreview;
 
 /// What a run starts from instead of pure noise.
@@ -25,7 +25,7 @@ pub(super) struct Start {
 
 /// Everything that a run needs besides its seed.
 pub(super) struct Run<'a> {
-    pub(super) unet: &'a Unet,
+    pub(super) denoiser: &'a Denoiser<'a>,
     pub(super) scheduler: &'a SchedulerConfig,
     pub(super) sampling: &'a Sampling,
     pub(super) method: Method,
@@ -38,9 +38,6 @@ pub(super) struct Run<'a> {
     /// Of the latents: channels, height, width.
     pub(super) shape: [usize; 3],
     pub(super) start: Option<&'a Start>,
-    /// What an inpainting net reads behind the latents, (1, channels, h, w).
-    pub(super) told: Option<&'a Tensor>,
-    pub(super) controls: &'a [Control],
     pub(super) preview: &'a LatentPreview<'a>,
     pub(super) device: &'a Device,
 }
@@ -101,35 +98,17 @@ impl Run<'_> {
     }
 
     /// The net's output with classifier-free guidance (Ho and Salimans 2022); at a scale of 1 or less without.
-    fn guided(&self, input: &Tensor, timestep: f64, call: (usize, usize), cx: &TaskCx<'_>) -> Result<Tensor> {
+    fn guided(&self, input: &Tensor, timestep: f64, call: Call, cx: &TaskCx<'_>) -> Result<Tensor> {
         let scale = f64::from(self.sampling.guidance);
         if scale <= 1.0 {
-            return self.answer(input, timestep, &Conditions::plain(self.prompt.clone()), call, cx);
+            return self.denoiser.answer(input, timestep, &Conditions::plain(self.prompt.clone()), call, cx);
         }
         let both = Tensor::cat(&[input, input], 0)?;
         let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
-        let output = self.answer(&both, timestep, &Conditions::plain(prompts), call, cx)?;
+        let output = self.denoiser.answer(&both, timestep, &Conditions::plain(prompts), call, cx)?;
         let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
         let guided = (&without + ((&with - &without)? * scale)?)?;
         rescaled(guided, &with, f64::from(self.sampling.guidance_rescale))
-    }
-
-    /// The net's output for `latents` (batch, channels, h, w), with whatever steers it beside the prompt, in a call that is number
-    /// `call.0` of `call.1`.
-    fn answer(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditions: &Conditions,
-        call: (usize, usize),
-        cx: &TaskCx<'_>,
-    ) -> Result<Tensor> {
-        let residuals = residuals(self.controls, latents, timestep, conditions, call, cx)?;
-        let input = match self.told {
-            Some(told) => Tensor::cat(&[latents, &told.repeat((latents.dim(0)?, 1, 1, 1))?], 1)?,
-            None => latents.clone(),
-        };
-        self.unet.forward(&input, timestep, conditions, residuals.as_ref(), None, cx)
     }
 
     fn draw(&self, rng: &mut Generator) -> Result<Tensor> {

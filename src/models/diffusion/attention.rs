@@ -4,9 +4,11 @@ use candle_core::Tensor;
 use candle_nn::{Conv2d, LayerNorm, Linear, Module, VarBuilder, layer_norm, linear, linear_no_bias};
 
 use super::blocks::conv1x1;
+use super::pieces;
+use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Attending, GroupNorm, attention, geglu};
+use crate::models::kernels::{Attending, GroupNorm, geglu};
 
 /// The sizes of a transformer.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +40,20 @@ impl Attention {
         })
     }
 
-    fn forward(&self, xs: &Tensor, context: Option<&Tensor>, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+    fn forward(&self, xs: &Tensor, context: Option<&Tensor>, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
         let source = context.unwrap_or(xs);
-        let (q, k, v) = (self.query.forward(xs)?, self.key.forward(source)?, self.value.forward(source)?);
+        let (q, k, v) = (
+            linear_rows(&self.query, xs, cx)?,
+            linear_rows(&self.key, source, cx)?,
+            linear_rows(&self.value, source, cx)?,
+        );
         let attending = Attending { heads: self.heads, is_causal: false, is_cross: context.is_some() };
-        Ok(self.output.forward(&attention(&q, &k, &v, attending, hooks)?)?)
+        linear_rows(&self.output, &pieces::attend([&q, &k, &v], attending, hooks, cx)?, cx)
     }
+}
+
+fn linear_rows(linear: &Linear, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+    pieces::rows(xs, linear.weight().elem_count(), cx, |xs| Ok(linear.forward(xs)?))
 }
 
 struct TransformerBlock {
@@ -71,11 +81,14 @@ impl TransformerBlock {
         })
     }
 
-    fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>) -> Result<Tensor> {
-        let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks)?)?;
-        let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks)?)?;
-        let inner = geglu(&self.inner.forward(&self.norm3.forward(&xs)?)?)?;
-        Ok((&xs + self.outer.forward(&inner)?)?)
+    fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?)?;
+        let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?)?;
+        let cost = self.inner.weight().elem_count() + self.outer.weight().elem_count();
+        pieces::rows(&xs, cost, cx, |xs| {
+            let inner = geglu(&self.inner.forward(&self.norm3.forward(xs)?)?)?;
+            Ok((xs + self.outer.forward(&inner)?)?)
+        })
     }
 }
 
@@ -122,23 +135,29 @@ impl SpatialTransformer {
     }
 
     /// (batch, channels, h, w) and the prompt (batch, length, prompt width) -> (batch, channels, h, w).
-    pub(super) fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        xs: &Tensor,
+        prompt: &Tensor,
+        hooks: &mut Hooks<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
         let (batch, channels, height, width) = xs.dims4()?;
         let sequence = |xs: &Tensor| -> Result<Tensor> { Ok(xs.flatten_from(2)?.transpose(1, 2)?.contiguous()?) };
         let normed = self.norm.forward(xs)?;
         let mut hidden = match &self.project_in {
-            Projection::Linear(projection) => projection.forward(&sequence(&normed)?)?,
-            Projection::Conv(projection) => sequence(&projection.forward(&normed)?)?,
+            Projection::Linear(projection) => linear_rows(projection, &sequence(&normed)?, cx)?,
+            Projection::Conv(projection) => sequence(&pieces::conv1x1(projection, &normed, cx)?)?,
         };
         for block in &self.blocks {
-            hidden = block.forward(&hidden, prompt, hooks)?;
+            hidden = block.forward(&hidden, prompt, hooks, cx)?;
         }
         let picture = |xs: &Tensor| -> Result<Tensor> {
             Ok(xs.transpose(1, 2)?.reshape((batch, channels, height, width))?.contiguous()?)
         };
         let hidden = match &self.project_out {
-            Projection::Linear(projection) => picture(&projection.forward(&hidden)?)?,
-            Projection::Conv(projection) => projection.forward(&picture(&hidden)?)?,
+            Projection::Linear(projection) => picture(&linear_rows(projection, &hidden, cx)?)?,
+            Projection::Conv(projection) => pieces::conv1x1(projection, &picture(&hidden)?, cx)?,
         };
         Ok((hidden + xs)?)
     }
@@ -173,12 +192,13 @@ impl SelfAttention {
         })
     }
 
-    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let (batch, channels, height, width) = xs.dims4()?;
         let sequence = self.norm.forward(xs)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let (q, k, v) = (self.query.forward(&sequence)?, self.key.forward(&sequence)?, self.value.forward(&sequence)?);
+        let [q, k, v] = [&self.query, &self.key, &self.value].map(|linear| linear_rows(linear, &sequence, cx));
         let attending = Attending { heads: 1, is_causal: false, is_cross: false };
-        let hidden = self.output.forward(&attention(&q, &k, &v, attending, &mut Hooks::none())?)?;
+        let hidden = pieces::attend([&q?, &k?, &v?], attending, &mut Hooks::none(), cx)?;
+        let hidden = linear_rows(&self.output, &hidden, cx)?;
         let hidden = hidden.transpose(1, 2)?.reshape((batch, channels, height, width))?;
         Ok((hidden + xs)?)
     }

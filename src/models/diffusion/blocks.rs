@@ -3,6 +3,8 @@
 use candle_core::Tensor;
 use candle_nn::{Conv2d, Conv2dConfig, Linear, Module, VarBuilder, conv2d, linear};
 
+use super::pieces;
+use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
 
@@ -45,18 +47,19 @@ impl ResnetBlock {
     }
 
     /// (batch, inputs, h, w) -> (batch, outputs, h, w); `time` is (batch, time width), already through SiLU.
-    pub(super) fn forward(&self, xs: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let mut hidden = self.conv1.forward(&self.norm1.forward_silu(xs)?)?;
+    pub(super) fn forward(&self, xs: &Tensor, time: Option<&Tensor>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let mut hidden = pieces::conv3x3(&self.conv1, &pieces::norm_silu(&self.norm1, xs, cx)?, cx)?;
         if let (Some(projection), Some(time)) = (&self.time, time) {
             let shift = projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
             hidden = hidden.broadcast_add(&shift)?;
         }
-        let hidden = self.conv2.forward(&self.norm2.forward_silu(&hidden)?)?;
+        let hidden = pieces::norm_silu(&self.norm2, &hidden, cx)?;
+        let hidden = pieces::conv3x3(&self.conv2, &hidden, cx)?;
         let kept = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(xs)?,
+            Some(shortcut) => pieces::conv1x1(shortcut, xs, cx)?,
             None => xs.clone(),
         };
-        Ok((kept + hidden)?)
+        pieces::sum(&kept, &hidden, cx)
     }
 }
 
@@ -72,8 +75,8 @@ impl Downsample {
         Ok(Self { conv: Conv3x3::load(channels, channels, geometry, &vb.pp("conv"))? })
     }
 
-    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.conv.forward(xs)
+    pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        pieces::conv3x3(&self.conv, xs, cx)
     }
 }
 
@@ -87,8 +90,7 @@ impl Upsample {
         Ok(Self { conv: Conv3x3::load(channels, channels, Geometry::SAME, &vb.pp("conv"))? })
     }
 
-    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let (_, _, height, width) = xs.dims4()?;
-        self.conv.forward(&xs.upsample_nearest2d(height * 2, width * 2)?)
+    pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        pieces::conv3x3_doubled(&self.conv, xs, cx)
     }
 }

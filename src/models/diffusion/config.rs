@@ -156,6 +156,8 @@ pub struct VaeConfig {
     pub use_quant_conv: bool,
     /// A 1x1 convolution before the decoder.
     pub use_post_quant_conv: bool,
+    /// Side of the pictures that it was trained on, and of a tile where it runs in tiles; of both sides if it is a list.
+    pub sample_size: PerBlock,
 }
 
 impl Default for VaeConfig {
@@ -172,6 +174,7 @@ impl Default for VaeConfig {
             mid_block_add_attention: true,
             use_quant_conv: true,
             use_post_quant_conv: true,
+            sample_size: PerBlock::Same(32),
         }
     }
 }

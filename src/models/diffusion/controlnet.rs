@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::blocks::conv1x1;
 use super::config::UnetConfig;
+use super::pieces;
 use super::time::Conditions;
 use super::trunk::{Halfway, Trunk};
 use super::unet::UNSUPPORTED;
@@ -97,12 +98,11 @@ impl Hint {
     }
 
     fn forward(&self, picture: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let mut xs = self.conv_in.forward(picture)?.silu()?;
+        let mut xs = pieces::conv3x3(&self.conv_in, picture, cx)?.silu()?;
         for block in &self.blocks {
-            cx.checkpoint()?;
-            xs = block.forward(&xs)?.silu()?;
+            xs = pieces::conv3x3(block, &xs, cx)?.silu()?;
         }
-        self.conv_out.forward(&xs)
+        pieces::conv3x3(&self.conv_out, &xs, cx)
     }
 }
 

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::attention::SelfAttention;
 use super::blocks::{Downsample, Norms, ResnetBlock};
+use super::pieces;
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
@@ -40,12 +41,12 @@ impl Middle {
         Ok(Self { first: resnet(0)?, attention: attention.transpose()?, second: resnet(1)? })
     }
 
-    pub(super) fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let mut xs = self.first.forward(xs, None)?;
+    pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let mut xs = self.first.forward(xs, None, cx)?;
         if let Some(attention) = &self.attention {
-            xs = attention.forward(&xs)?;
+            xs = attention.forward(&xs, cx)?;
         }
-        self.second.forward(&xs, None)
+        self.second.forward(&xs, None, cx)
     }
 }
 
@@ -59,6 +60,13 @@ pub(super) struct Ends {
     pub(super) conv_in: Conv3x3,
     pub(super) norm_out: GroupNorm,
     pub(super) conv_out: Conv3x3,
+}
+
+impl Ends {
+    /// Norm, SiLU and convolution at the end.
+    pub(super) fn last(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        pieces::conv3x3(&self.conv_out, &pieces::norm_silu(&self.norm_out, xs, cx)?, cx)
+    }
 }
 
 /// The encoder.
@@ -102,17 +110,16 @@ impl Encoder {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let mut xs = self.ends.conv_in.forward(xs)?;
+        let mut xs = pieces::conv3x3(&self.ends.conv_in, xs, cx)?;
         for block in &self.blocks {
             for resnet in &block.resnets {
-                cx.checkpoint()?;
-                xs = resnet.forward(&xs, None)?;
+                xs = resnet.forward(&xs, None, cx)?;
             }
             if let Some(downsample) = &block.downsample {
-                xs = downsample.forward(&xs)?;
+                xs = downsample.forward(&xs, cx)?;
             }
         }
-        self.ends.conv_out.forward(&self.ends.norm_out.forward_silu(&self.middle.forward(&xs)?)?)
+        self.ends.last(&self.middle.forward(&xs, cx)?, cx)
     }
 }
 

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, Module, VarBuilder, conv2d_no_bias};
 use serde::Deserialize;
 
+use super::pieces;
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
@@ -58,9 +59,11 @@ impl Block {
         Ok(Self { convs: [conv(0, inputs)?, conv(2, outputs)?, conv(4, outputs)?], skip: skip.transpose()? })
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let [first, second, third] = &self.convs;
-        let hidden = third.forward(&second.forward(&first.forward(xs)?.relu()?)?.relu()?)?;
+        let hidden = pieces::conv3x3(first, xs, cx)?.relu()?;
+        let hidden = pieces::conv3x3(second, &hidden, cx)?.relu()?;
+        let hidden = pieces::conv3x3(third, &hidden, cx)?;
         let kept = match &self.skip {
             Some(skip) => skip.forward(xs)?,
             None => xs.clone(),
@@ -77,11 +80,11 @@ enum Layer {
 }
 
 impl Layer {
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         match self {
-            Self::Conv(conv) => conv.forward(xs),
+            Self::Conv(conv) => pieces::conv3x3(conv, xs, cx),
             Self::Relu => Ok(xs.relu()?),
-            Self::Block(block) => block.forward(xs),
+            Self::Block(block) => block.forward(xs, cx),
             Self::Double => {
                 let (_, _, height, width) = xs.dims4()?;
                 Ok(xs.upsample_nearest2d(height * 2, width * 2)?)
@@ -93,7 +96,7 @@ impl Layer {
 fn run(layers: &[Layer], mut xs: Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
     for layer in layers {
         cx.checkpoint()?;
-        xs = layer.forward(&xs)?;
+        xs = layer.forward(&xs, cx)?;
     }
     Ok(xs)
 }
@@ -170,7 +173,7 @@ impl TinyVae {
                      diffusers layout";
         let mut config = TinyConfig::default();
         // Layer 0 bends latents and has no weights: diffusers does not count it.
-        let (convs, blocks) = sequence(&weights, DECODER_SHIFT).ok_or_else(|| bad(decoder, fault))?;
+        let Sequence { convs, blocks } = sequence(&weights, DECODER_SHIFT).ok_or_else(|| bad(decoder, fault))?;
         config.latent_channels = convs.first().map_or(0, |(_, inputs)| *inputs);
         config.out_channels = convs.last().map_or(0, |(outputs, _)| *outputs);
         config.decoder_block_out_channels = convs.iter().skip(1).map(|(_, inputs)| *inputs).collect();
@@ -185,7 +188,7 @@ impl TinyVae {
             false => None,
             true => {
                 let weights = files.weights(&file)?;
-                let (convs, blocks) = sequence(&weights, 0)
+                let Sequence { convs, blocks } = sequence(&weights, 0)
                     .ok_or_else(|| bad(&file, "this is not the encoder that belongs to the decoder beside it"))?;
                 config.in_channels = convs.first().map_or(0, |(_, inputs)| *inputs);
                 config.encoder_block_out_channels =
@@ -244,9 +247,16 @@ const DECODER_SHIFT: usize = 1;
 /// More layers than this no tiny autoencoder has.
 const MOST_LAYERS: usize = 256;
 
-/// The convolutions (channels out, channels in) of a plain sequence whose first is layer `first`, and how many residual blocks follow
-/// each but the last. `None` if that is not what the file holds.
-fn sequence(weights: &Weights, first: usize) -> Option<(Vec<(usize, usize)>, Vec<usize>)> {
+/// What a plain sequence of layers is made of.
+struct Sequence {
+    /// Channels out, channels in.
+    convs: Vec<(usize, usize)>,
+    /// How many residual blocks follow each convolution but the last.
+    blocks: Vec<usize>,
+}
+
+/// The sequence that begins with layer `first`; `None` if that is not what the file holds.
+fn sequence(weights: &Weights, first: usize) -> Option<Sequence> {
     let (mut convs, mut blocks) = (Vec::new(), Vec::new());
     for index in first..MOST_LAYERS {
         if weights.has(&format!("{index}.conv.0.weight")) {
@@ -256,7 +266,7 @@ fn sequence(weights: &Weights, first: usize) -> Option<(Vec<(usize, usize)>, Vec
             blocks.push(0);
         }
     }
-    (convs.len() > 1 && blocks.pop() == Some(0)).then_some((convs, blocks))
+    (convs.len() > 1 && blocks.pop() == Some(0)).then_some(Sequence { convs, blocks })
 }
 
 /// The author's name for diffusers' `half` and layer.

@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 use super::attention::{SpatialTransformer, TransformerSizes};
 use super::blocks::{Downsample, Norms, ResnetBlock};
 use super::config::UnetConfig;
+use super::pieces;
 use super::time::{Conditions, TimeEmbedding};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -70,27 +71,25 @@ impl Trunk {
     ) -> Result<Halfway> {
         let time = self.time.forward(timestep, conditions, latents)?;
         let prompt = &conditions.states;
-        let mut xs = self.conv_in.forward(latents)?;
+        let mut xs = pieces::conv3x3(&self.conv_in, latents, cx)?;
         if let Some(hint) = hint {
             xs = xs.broadcast_add(hint)?;
         }
         let mut kept = vec![xs.clone()];
         for block in &self.down {
             for layer in &block.layers {
-                cx.checkpoint()?;
-                xs = layer.forward(&xs, &time, prompt, hooks)?;
+                xs = layer.forward(&xs, &time, prompt, hooks, cx)?;
                 kept.push(xs.clone());
             }
             if let Some(downsample) = &block.downsample {
-                xs = downsample.forward(&xs)?;
+                xs = downsample.forward(&xs, cx)?;
                 kept.push(xs.clone());
             }
         }
         if let Some(mid) = &self.mid {
-            cx.checkpoint()?;
-            xs = mid.first.forward(&xs, Some(&time))?;
+            xs = mid.first.forward(&xs, Some(&time), cx)?;
             for (transformer, resnet) in &mid.rest {
-                xs = resnet.forward(&transformer.forward(&xs, prompt, hooks)?, Some(&time))?;
+                xs = resnet.forward(&transformer.forward(&xs, prompt, hooks, cx)?, Some(&time), cx)?;
             }
         }
         Ok(Halfway { time, middle: xs, kept })
@@ -103,10 +102,17 @@ pub(super) fn norms(config: &UnetConfig) -> Norms {
 }
 
 impl Layer {
-    pub(super) fn forward(&self, xs: &Tensor, time: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>) -> Result<Tensor> {
-        let xs = self.resnet.forward(xs, Some(time))?;
+    pub(super) fn forward(
+        &self,
+        xs: &Tensor,
+        time: &Tensor,
+        prompt: &Tensor,
+        hooks: &mut Hooks<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
+        let xs = self.resnet.forward(xs, Some(time), cx)?;
         match &self.transformer {
-            Some(transformer) => transformer.forward(&xs, prompt, hooks),
+            Some(transformer) => transformer.forward(&xs, prompt, hooks, cx),
             None => Ok(xs),
         }
     }

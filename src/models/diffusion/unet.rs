@@ -9,6 +9,7 @@ use candle_nn::VarBuilder;
 use super::blocks::{Norms, ResnetBlock, Upsample};
 use super::config::UnetConfig;
 use super::controlnet::Residuals;
+use super::pieces;
 use super::time::Conditions;
 use super::trunk::{Halfway, Layer, Trunk, norms, transformer};
 use super::{WEIGHTS, explain, refuse, unsupported};
@@ -116,16 +117,15 @@ impl Unet {
         }
         for block in &self.up {
             for layer in &block.layers {
-                cx.checkpoint()?;
                 let skip =
                     kept.pop().ok_or_else(|| ModelError::BadInput("the net's halves do not match".to_owned()))?;
-                xs = layer.forward(&Tensor::cat(&[&xs, &skip], 1)?, &time, &conditions.states, &mut hooks)?;
+                xs = layer.forward(&Tensor::cat(&[&xs, &skip], 1)?, &time, &conditions.states, &mut hooks, cx)?;
             }
             if let Some(upsample) = &block.upsample {
-                xs = upsample.forward(&xs)?;
+                xs = upsample.forward(&xs, cx)?;
             }
         }
-        self.conv_out.forward(&self.norm_out.forward_silu(&xs)?)
+        pieces::conv3x3(&self.conv_out, &pieces::norm_silu(&self.norm_out, &xs, cx)?, cx)
     }
 }
 

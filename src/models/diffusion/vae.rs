@@ -6,6 +6,7 @@ use candle_nn::{Conv2d, Module, VarBuilder};
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
 use super::encoder::{self, Encoder, EncoderConfig, Ends, Middle};
+use super::pieces;
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -65,6 +66,17 @@ impl Vae {
         1 << (self.config.block_out_channels.len() - 1)
     }
 
+    /// Channels of the widest activation at the size of the picture.
+    pub(super) fn widest_at_full_size(&self) -> usize {
+        // The block of the full size gets what the one before it made.
+        self.config.block_out_channels.iter().take(2).copied().max().unwrap_or(1)
+    }
+
+    /// Side of a tile in latents, as the configuration says.
+    pub(super) fn tile_side(&self) -> usize {
+        (self.config.sample_size.at(0) / self.factor()).max(1)
+    }
+
     /// Channels of latents.
     pub fn latent_channels(&self) -> usize {
         self.config.latent_channels
@@ -96,17 +108,16 @@ impl Vae {
             Some(post_quant) => post_quant.forward(&latents)?,
             None => latents,
         };
-        let mut xs = middle.forward(&ends.conv_in.forward(&latents)?)?;
+        let mut xs = middle.forward(&pieces::conv3x3(&ends.conv_in, &latents, cx)?, cx)?;
         for block in blocks {
             for resnet in &block.resnets {
-                cx.checkpoint()?;
-                xs = resnet.forward(&xs, None)?;
+                xs = resnet.forward(&xs, None, cx)?;
             }
             if let Some(upsample) = &block.upsample {
-                xs = upsample.forward(&xs)?;
+                xs = upsample.forward(&xs, cx)?;
             }
         }
-        ends.conv_out.forward(&ends.norm_out.forward_silu(&xs)?)
+        ends.last(&xs, cx)
     }
 }
 

@@ -32,8 +32,11 @@ impl Geometry {
     /// Keeps the size.
     pub const SAME: Self = Self { stride: 1, before: 1, after: 1 };
 
+    /// Side of the kernel.
+    pub const SIDE: usize = SIDE;
+
     /// How many places there are along `length` pixels.
-    fn places(self, length: usize) -> usize {
+    pub fn places(self, length: usize) -> usize {
         (length + self.before + self.after).saturating_sub(SIDE) / self.stride + 1
     }
 }
@@ -64,6 +67,22 @@ impl Conv3x3 {
         let weight = vb.get((outputs, inputs, SIDE, SIDE), "weight")?.contiguous()?;
         let bias = Tensor::zeros(outputs, weight.dtype(), weight.device())?;
         Ok(Self { weight, bias, geometry })
+    }
+
+    /// Where the kernel goes.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Multiplications for each place.
+    pub fn cost(&self) -> usize {
+        self.weight.elem_count()
+    }
+
+    /// The same for parts of pictures that bring their border along: no zeros are put around them.
+    pub fn without_border(&self) -> Self {
+        let geometry = Geometry { before: 0, after: 0, ..self.geometry };
+        Self { weight: self.weight.clone(), bias: self.bias.clone(), geometry }
     }
 
     /// (batch, inputs, h, w) -> (batch, outputs, h', w').

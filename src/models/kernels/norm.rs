@@ -30,6 +30,21 @@ impl GroupNorm {
         Ok(Self { weight: vb.get(channels, "weight")?, bias: vb.get(channels, "bias")?, groups, epsilon })
     }
 
+    /// How many groups there are.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// The same for the channels of some of the groups.
+    ///
+    /// # Errors
+    /// If there are no such groups.
+    pub fn part(&self, first: usize, groups: usize) -> Result<Self> {
+        let members = self.weight.dim(0)? / self.groups;
+        let of = |tensor: &Tensor| tensor.narrow(0, first * members, groups * members);
+        Ok(Self { weight: of(&self.weight)?, bias: of(&self.bias)?, groups, epsilon: self.epsilon })
+    }
+
     /// Normalised (batch, channels, ..), of the same shape.
     ///
     /// # Errors
