@@ -80,7 +80,8 @@ impl Names {
         if let Some(inside) = module.strip_prefix("base_model_model_") {
             return self.find(inside);
         }
-        if let Some((inside, tower)) = TEXT.iter().find_map(|(head, tower)| Some((module.strip_prefix(head)?, *tower))) {
+        if let Some((inside, tower)) = TEXT.iter().find_map(|(head, tower)| Some((module.strip_prefix(head)?, *tower)))
+        {
             return self.find_in_text(tower, inside);
         }
         if let Some(inside) = UNET.iter().find_map(|head| module.strip_prefix(head)) {

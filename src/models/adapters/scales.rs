@@ -62,7 +62,8 @@ impl Scales {
             Net::Text(tower) => self.text.get(tower).unwrap_or(&self.unet),
         };
         let is_about = |pattern: &str| {
-            path.strip_suffix(pattern.trim_start_matches('^')).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+            path.strip_suffix(pattern.trim_start_matches('^'))
+                .is_some_and(|head| head.is_empty() || head.ends_with('.'))
         };
         let own = || settings.alpha_pattern.iter().find(|(pattern, _)| is_about(pattern)).map(|(_, alpha)| *alpha);
         let alpha = alpha.or_else(own).or(settings.lora_alpha).unwrap_or(rank);

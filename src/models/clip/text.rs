@@ -69,7 +69,8 @@ impl TextTower {
         let weights = files.weights(WEIGHTS)?;
         let config = TextConfig::load(files, weights.has(PROJECTION_WEIGHT))?;
         let vb = names::builder(&weights, dtype, device);
-        let loaded = layers::gather(|| Self::load(&config, PROJECTION, &vb)).map_err(|error| super::explain(files, error));
+        let loaded =
+            layers::gather(|| Self::load(&config, PROJECTION, &vb)).map_err(|error| super::explain(files, error));
         loaded.map(|(tower, adaptable)| Self { adaptable, ..tower })
     }
 

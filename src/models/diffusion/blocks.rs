@@ -34,7 +34,8 @@ pub(super) struct Norms {
 impl ResnetBlock {
     pub(super) fn load(inputs: usize, outputs: usize, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
         let time = norms.time_width.map(|width| linear(width, outputs, vb.pp("time_emb_proj"))).transpose()?;
-        let shortcut = (inputs != outputs).then(|| Conv1x1::load(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
+        let shortcut =
+            (inputs != outputs).then(|| Conv1x1::load(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
         Ok(Self {
             norm1: GroupNorm::load(norms.groups, inputs, norms.epsilon, &vb.pp("norm1"))?,
             conv1: Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv1"))?,

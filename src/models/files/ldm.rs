@@ -193,7 +193,8 @@ mod tests {
         same("out.2", "conv_out");
         same("time_embed.2", "time_embedding.linear_2");
         same("label_emb.0.2", "add_embedding.linear_2");
-        for other in ["", "out", "out.1", "input_blocks", "input_blocks.x.0", "middle_block.3.x", "output_blocks.1.3.x"] {
+        for other in ["", "out", "out.1", "input_blocks", "input_blocks.x.0", "middle_block.3.x", "output_blocks.1.3.x"]
+        {
             assert_eq!(two(other), None, "{other}");
         }
         assert_eq!(two("input_blocks.0.5.op"), None);
@@ -213,7 +214,9 @@ mod tests {
         same("decoder.norm_out.weight", "decoder.conv_norm_out.weight");
         same("decoder.conv_out.weight", "decoder.conv_out.weight");
         same("post_quant_conv.bias", "post_quant_conv.bias");
-        for other in ["encoder", "loss.logvar", "decoder.up.4.block.0.x", "encoder.up.0.block.0.x", "quant_convolution.x"] {
+        for other in
+            ["encoder", "loss.logvar", "decoder.up.4.block.0.x", "encoder.up.0.block.0.x", "quant_convolution.x"]
+        {
             assert_eq!(vae(other, 4), None, "{other}");
         }
     }
