@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use super::compose::{crop, from_tensor, latent_mask, paste, region, to_tensor};
 use super::conditioning::Conditioner;
 use super::latent_preview::LatentPreview;
+use super::loras::{Changed, Loras};
 use super::sample::{Run, Start};
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
@@ -46,6 +47,7 @@ pub struct Diffusion {
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
+    loras: Loras,
     dtype: DType,
     device: Device,
 }
@@ -81,6 +83,7 @@ impl Diffusion {
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
             hash: OnceCell::new(),
+            loras: Loras::default(),
             files: files.clone(),
             dtype,
             device: device.clone(),
@@ -108,6 +111,8 @@ impl Diffusion {
         let mut remarks = Vec::new();
         let method = self.checked_method(&spec.sampling, &mut remarks)?;
         let size = self.checked_size(spec, &mut remarks)?;
+        let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
+        let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
         let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;

@@ -6,6 +6,7 @@ mod compose;
 mod conditioning;
 mod diffusion;
 mod latent_preview;
+mod loras;
 mod sample;
 
 pub use diffusion::Diffusion;

@@ -95,6 +95,7 @@ pub fn generate(
         count,
         init,
         noise: None,
+        loras: Vec::new(),
     })
 }
 
