@@ -77,6 +77,7 @@ fn spec(prompt: &str, sampler: Sampler, steps: u32, guidance: f32, side: u32) ->
         init: None,
         noise: None,
         nets: OtherNets::default(),
+        loras: Vec::new(),
     }
 }
 

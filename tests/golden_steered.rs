@@ -92,6 +92,7 @@ fn request(sampler: Sampler) -> GenerateSpec {
         init: None,
         noise: None,
         nets: OtherNets::default(),
+        loras: Vec::new(),
     }
 }
 
@@ -350,8 +351,10 @@ fn a_tiny_autoencoder_beside_the_model_makes_the_previews() {
 
 #[test]
 fn tiles_equal_those_of_diffusers() {
-    let (model, expected) =
-        (Autoencoder::load(&files("diffusion/sd1/vae"), DType::F32, &Device::Cpu).unwrap(), expected());
+    let (model, expected) = (
+        Autoencoder::load(&files("diffusion/sd1/vae"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap(),
+        expected(),
+    );
     let cx = TaskCx::detached();
     for name in ["20x14", "8x17", "26x26"] {
         let get = |what: &str| &expected[&format!("tiles.{what}.{name}")];

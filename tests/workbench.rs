@@ -37,6 +37,7 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
         init: None,
         noise: None,
         nets: OtherNets::default(),
+        loras: Vec::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::Generate;
 use super::json;
+use super::lora::LoraArgument;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
@@ -75,5 +76,6 @@ fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
+        loras: args.lora.iter().map(LoraArgument::prepare).collect::<Result<_, _>>()?,
     })
 }

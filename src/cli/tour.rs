@@ -98,6 +98,7 @@ fn generate(prompt: &str, count: u32, init: Option<InitSpec>, session: &mut Sess
         init,
         noise: None,
         nets: OtherNets::default(),
+        loras: Vec::new(),
     };
     let output = session.run(JobSpec::Generate(spec))?;
     match &*output {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::annotation::Mark;
 use super::latents::Latents;
+use super::lora::LoraUse;
 use super::model::ModelRef;
 use super::nets::OtherNets;
 use super::sampling::Sampling;
@@ -219,6 +220,9 @@ pub struct GenerateSpec {
     /// Nets beside the model's own.
     #[serde(flatten)]
     pub nets: OtherNets,
+    /// The LoRA files that change the model meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraUse>,
 }
 
 /// Pictures or texts to embed.

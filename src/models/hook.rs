@@ -71,11 +71,6 @@ impl<'a> Hooks<'a> {
         Self::new(None)
     }
 
-    /// Whether there is anybody to look.
-    pub(super) fn is_watched(&self) -> bool {
-        self.hook.is_some()
-    }
-
     /// The site of the attention layer that runs now.
     pub(super) fn enter(&mut self, is_cross: bool) -> Site {
         let site = Site { layer: self.next_layer, is_cross };

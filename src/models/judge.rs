@@ -98,7 +98,7 @@ impl Judge {
             has_attention: false,
         };
         Ok(Self {
-            encoder: Encoder::load(&encoder, &vb.pp("encoder"))?,
+            encoder: Encoder::load(&encoder, &vb.pp("encoder"), &TaskCx::detached())?,
             unshuffle: config.unshuffle,
             heads: config.heads,
             dtype,

@@ -57,7 +57,7 @@ impl Beside {
     pub(super) fn vae(&self, asked: Option<&ModelRef>, cx: &TaskCx<'_>) -> Result<Option<Rc<Net<Autoencoder>>>> {
         let read = |name: &ModelRef| {
             let source = Source::at(Path::new(&name.0))?;
-            let net = Autoencoder::load_from(&source, self.dtype, &self.device)?;
+            let net = Autoencoder::load_from(&source, self.dtype, &self.device, cx)?;
             Ok((net, source.files().clone(), source.hashed()))
         };
         Ok(fetch(&self.vaes, asked.into_iter(), read, cx)?.pop())
@@ -72,7 +72,7 @@ impl Beside {
                 return Err(ModelError::BadFile { path: path.to_owned(), reason });
             }
             let files = ModelFiles::Folder(path.to_owned());
-            let net = ControlNet::load(&files, self.dtype, &self.device)?;
+            let net = ControlNet::load_in(&files, self.dtype, &self.device, cx)?;
             Ok((net, files, CONTROL_FILES.map(str::to_owned).to_vec()))
         };
         fetch(&self.controls, asked.iter().map(|control| &control.model), read, cx)

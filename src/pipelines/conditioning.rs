@@ -37,6 +37,16 @@ impl Conditioner {
         &self.tokenizer
     }
 
+    /// The text towers, in the order of their folders.
+    pub(super) fn towers(&self) -> Vec<&TextTower> {
+        vec![&self.tower]
+    }
+
+    /// Drops what is known: the towers have changed.
+    pub(super) fn forget(&self) {
+        self.known.borrow_mut().clear();
+    }
+
     /// The states of `text`, (1, context length, width), and how many of its tokens were cut.
     pub(super) fn encode(&self, text: &str, cx: &TaskCx<'_>) -> Result<(Tensor, usize)> {
         let tokens = self.tokenizer.encode_padded(text)?;

@@ -35,17 +35,25 @@ pub(super) struct Stage<'a> {
     pub(super) device: &'a Device,
 }
 
+/// Shows each of `nets` the picture of its spec.
+///
+/// # Errors
+/// If one does not fit the model, or a number makes no sense; if the task is cancelled.
+pub(super) fn prepare(
+    specs: &[ControlSpec],
+    nets: &[Rc<Net<ControlNet>>],
+    stage: &Stage<'_>,
+    cx: &TaskCx<'_>,
+) -> Result<Vec<Control>> {
+    specs.iter().zip(nets).map(|(spec, net)| Control::prepare(spec, net.clone(), stage, cx)).collect()
+}
+
 impl Control {
     /// Shows `net` the picture of `spec`.
     ///
     /// # Errors
     /// If it does not fit the model, or a number makes no sense; if the task is cancelled.
-    pub(super) fn prepare(
-        spec: &ControlSpec,
-        net: Rc<Net<ControlNet>>,
-        stage: &Stage<'_>,
-        cx: &TaskCx<'_>,
-    ) -> Result<Self> {
+    fn prepare(spec: &ControlSpec, net: Rc<Net<ControlNet>>, stage: &Stage<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let bad = |text: String| Err(ModelError::BadInput(text));
         if !spec.scale.is_finite() {
             return bad("the ControlNet's scale is not a number; choose one from 0 to 2".to_owned());

@@ -7,10 +7,11 @@ use candle_core::{DType, Device, Tensor};
 use super::beside::{Beside, joined};
 use super::compose::{from_tensor, to_tensor};
 use super::conditioning::Conditioner;
-use super::control::{Control, Stage};
+use super::control::{self, Stage};
 use super::denoiser::Denoiser;
 use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::{self, LatentPreview};
+use super::loras::{Changed, Loras};
 use super::sample::Run;
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
@@ -55,6 +56,7 @@ pub struct Diffusion {
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
+    loras: Loras,
     dtype: DType,
     device: Device,
 }
@@ -71,10 +73,10 @@ impl Diffusion {
             files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
         };
         let kind = NetKind::of(&folder("unet")?.read_json("config.json")?)?;
-        let vae = Autoencoder::load(&folder("vae")?, dtype, device)?;
+        let vae = Autoencoder::load(&folder("vae")?, dtype, device, cx)?;
         Ok(Self {
             conditioner: Conditioner::load(files, dtype, device)?,
-            unet: Unet::load(&folder("unet")?, dtype, device)?,
+            unet: Unet::load_in(&folder("unet")?, dtype, device, cx)?,
             kind,
             sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
             vae,
@@ -83,6 +85,7 @@ impl Diffusion {
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
             hash: OnceCell::new(),
+            loras: Loras::default(),
             files: files.clone(),
             dtype,
             device: device.clone(),
@@ -117,6 +120,8 @@ impl Diffusion {
         let brought = self.beside.vae(spec.nets.vae.as_ref(), cx)?;
         let vae = brought.as_ref().map_or(&self.vae, |brought| &brought.net);
         let size = self.checked_size(spec, vae, &mut remarks)?;
+        let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
+        let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
         let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
@@ -138,14 +143,7 @@ impl Diffusion {
             device: &self.device,
         };
         let nets = self.beside.controls(&spec.nets.controls, cx)?;
-        let controls: Result<Vec<Control>> = spec
-            .nets
-            .controls
-            .iter()
-            .zip(&nets)
-            .map(|(control, net)| Control::prepare(control, net.clone(), &stage, cx))
-            .collect();
-        let controls = controls?;
+        let controls = control::prepare(&spec.nets.controls, &nets, &stage, cx)?;
         let tiny = match vae {
             Autoencoder::Tiny(tiny) => Some(tiny),
             Autoencoder::Kl(_) => self.sketcher.as_ref(),

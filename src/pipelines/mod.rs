@@ -10,6 +10,7 @@ mod denoiser;
 mod diffusion;
 mod inpaint;
 mod latent_preview;
+mod loras;
 mod sample;
 
 pub use diffusion::Diffusion;

@@ -97,6 +97,7 @@ pub fn generate(
         init,
         noise: None,
         nets: OtherNets::default(),
+        loras: Vec::new(),
     })
 }
 

@@ -1,14 +1,13 @@
 //! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, LayerNorm, Linear, Module, VarBuilder, layer_norm, linear, linear_no_bias};
+use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
-use super::blocks::conv1x1;
-use super::pieces;
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Attending, GroupNorm, geglu};
+use crate::models::kernels::{Attending, GroupNorm, attention_in, geglu};
+use crate::models::layers::{Conv1x1, Linear, linear, linear_no_bias};
 
 /// The sizes of a transformer.
 #[derive(Debug, Clone, Copy)]
@@ -42,18 +41,11 @@ impl Attention {
 
     fn forward(&self, xs: &Tensor, context: Option<&Tensor>, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
         let source = context.unwrap_or(xs);
-        let (q, k, v) = (
-            linear_rows(&self.query, xs, cx)?,
-            linear_rows(&self.key, source, cx)?,
-            linear_rows(&self.value, source, cx)?,
-        );
+        let (q, k, v) =
+            (self.query.forward_in(xs, cx)?, self.key.forward_in(source, cx)?, self.value.forward_in(source, cx)?);
         let attending = Attending { heads: self.heads, is_causal: false, is_cross: context.is_some() };
-        linear_rows(&self.output, &pieces::attend([&q, &k, &v], attending, hooks, cx)?, cx)
+        self.output.forward_in(&attention_in([&q, &k, &v], attending, hooks, cx)?, cx)
     }
-}
-
-fn linear_rows(linear: &Linear, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-    pieces::rows(xs, linear.weight().elem_count(), cx, |xs| Ok(linear.forward(xs)?))
 }
 
 struct TransformerBlock {
@@ -84,18 +76,16 @@ impl TransformerBlock {
     fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
         let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?)?;
         let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?)?;
-        let cost = self.inner.weight().elem_count() + self.outer.weight().elem_count();
-        pieces::rows(&xs, cost, cx, |xs| {
-            let inner = geglu(&self.inner.forward(&self.norm3.forward(xs)?)?)?;
-            Ok((xs + self.outer.forward(&inner)?)?)
-        })
+        let inner = self.inner.forward_in(&self.norm3.forward(&xs)?, cx)?;
+        cx.checkpoint()?;
+        Ok((&xs + self.outer.forward_in(&geglu(&inner)?, cx)?)?)
     }
 }
 
 /// Around the transformer layers: the same weights, laid out for a linear layer or for a 1x1 convolution.
 enum Projection {
     Linear(Linear),
-    Conv(Conv2d),
+    Conv(Conv1x1),
 }
 
 impl Projection {
@@ -103,7 +93,7 @@ impl Projection {
         let channels = sizes.channels;
         Ok(match sizes.is_linear {
             true => Self::Linear(linear(channels, channels, vb)?),
-            false => Self::Conv(conv1x1(channels, channels, vb)?),
+            false => Self::Conv(Conv1x1::load(channels, channels, vb)?),
         })
     }
 }
@@ -146,8 +136,8 @@ impl SpatialTransformer {
         let sequence = |xs: &Tensor| -> Result<Tensor> { Ok(xs.flatten_from(2)?.transpose(1, 2)?.contiguous()?) };
         let normed = self.norm.forward(xs)?;
         let mut hidden = match &self.project_in {
-            Projection::Linear(projection) => linear_rows(projection, &sequence(&normed)?, cx)?,
-            Projection::Conv(projection) => sequence(&pieces::conv1x1(projection, &normed, cx)?)?,
+            Projection::Linear(projection) => projection.forward_in(&sequence(&normed)?, cx)?,
+            Projection::Conv(projection) => sequence(&projection.forward_in(&normed, cx)?)?,
         };
         for block in &self.blocks {
             hidden = block.forward(&hidden, prompt, hooks, cx)?;
@@ -156,8 +146,8 @@ impl SpatialTransformer {
             Ok(xs.transpose(1, 2)?.reshape((batch, channels, height, width))?.contiguous()?)
         };
         let hidden = match &self.project_out {
-            Projection::Linear(projection) => picture(&linear_rows(projection, &hidden, cx)?)?,
-            Projection::Conv(projection) => pieces::conv1x1(projection, &picture(&hidden)?, cx)?,
+            Projection::Linear(projection) => picture(&projection.forward_in(&hidden, cx)?)?,
+            Projection::Conv(projection) => projection.forward_in(&picture(&hidden)?, cx)?,
         };
         Ok((hidden + xs)?)
     }
@@ -181,7 +171,7 @@ impl SelfAttention {
                 Ok(weight) => weight,
                 Err(_) => vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?,
             };
-            Ok(Linear::new(weight, Some(vb.get(channels, "bias")?)))
+            Linear::new(&weight, Some(&vb.get(channels, "bias")?))
         };
         Ok(Self {
             norm: GroupNorm::load(groups, channels, 1e-6, &vb.pp("group_norm"))?,
@@ -195,10 +185,10 @@ impl SelfAttention {
     pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let (batch, channels, height, width) = xs.dims4()?;
         let sequence = self.norm.forward(xs)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let [q, k, v] = [&self.query, &self.key, &self.value].map(|linear| linear_rows(linear, &sequence, cx));
+        let [q, k, v] = [&self.query, &self.key, &self.value].map(|linear| linear.forward_in(&sequence, cx));
         let attending = Attending { heads: 1, is_causal: false, is_cross: false };
-        let hidden = pieces::attend([&q?, &k?, &v?], attending, &mut Hooks::none(), cx)?;
-        let hidden = linear_rows(&self.output, &hidden, cx)?;
+        let hidden = attention_in([&q?, &k?, &v?], attending, &mut Hooks::none(), cx)?;
+        let hidden = self.output.forward_in(&hidden, cx)?;
         let hidden = hidden.transpose(1, 2)?.reshape((batch, channels, height, width))?;
         Ok((hidden + xs)?)
     }

@@ -10,7 +10,7 @@ use super::vae::Vae;
 use super::{WEIGHTS, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
-use crate::models::files::ModelFiles;
+use crate::models::files::{ModelFiles, why_not};
 
 const CONFIG: &str = "config.json";
 
@@ -47,7 +47,7 @@ impl Source {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if !name.ends_with(".safetensors") {
-                return Err(bad("an autoencoder is a folder in diffusers layout or a safetensors file"));
+                return Err(bad(&why_not(path)));
             }
             return Ok(Self { files: ModelFiles::Folder(folder.to_owned()), decoder: Some(name) });
         }
@@ -84,11 +84,11 @@ impl Autoencoder {
     /// Reads a folder in diffusers layout.
     ///
     /// # Errors
-    /// If a file is missing or damaged, or it is an autoencoder of another kind.
-    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+    /// If a file is missing or damaged, or it is an autoencoder of another kind; if the task is cancelled.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let Class { name } = files.read_json(CONFIG)?;
         match name.as_deref() {
-            None | Some("AutoencoderKL") => Ok(Self::Kl(Box::new(Vae::load(files, dtype, device)?))),
+            None | Some("AutoencoderKL") => Ok(Self::Kl(Box::new(Vae::load_in(files, dtype, device, cx)?))),
             Some("AutoencoderTiny") => Ok(Self::Tiny(TinyVae::load(files, dtype, device)?)),
             Some(other) => Err(unsupported(files, "_class_name", other)),
         }
@@ -98,9 +98,9 @@ impl Autoencoder {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_from(source: &Source, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn load_from(source: &Source, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         match &source.decoder {
-            None => Self::load(&source.files, dtype, device),
+            None => Self::load(&source.files, dtype, device, cx),
             Some(decoder) => Ok(Self::Tiny(TinyVae::load_file(&source.files, decoder, dtype, device)?)),
         }
     }

@@ -1,16 +1,16 @@
 //! The convolutional parts that denoising net and autoencoder share (diffusers `resnet.py`, `downsampling.py`, `upsampling.py`).
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, Conv2dConfig, Linear, Module, VarBuilder, conv2d, linear};
+use candle_nn::VarBuilder;
 
-use super::pieces;
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
-use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
+use crate::models::kernels::{self, Geometry, GroupNorm, doubled, sum};
+use crate::models::layers::{self, Conv1x1, Conv3x3, Linear, linear};
 
 /// A 1x1 convolution.
-pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Conv2d> {
-    Ok(conv2d(inputs, outputs, 1, Conv2dConfig::default(), vb)?)
+pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<kernels::Conv1x1> {
+    kernels::Conv1x1::load(inputs, outputs, Geometry::POINT, vb)
 }
 
 /// diffusers' `ResnetBlock2D`: norm, SiLU, convolution, twice; the time enters between.
@@ -20,7 +20,7 @@ pub(super) struct ResnetBlock {
     time: Option<Linear>,
     norm2: GroupNorm,
     conv2: Conv3x3,
-    shortcut: Option<Conv2d>,
+    shortcut: Option<Conv1x1>,
 }
 
 /// What residual blocks of one net have in common.
@@ -33,12 +33,22 @@ pub(super) struct Norms {
 }
 
 impl ResnetBlock {
-    pub(super) fn load(inputs: usize, outputs: usize, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(
+        inputs: usize,
+        outputs: usize,
+        norms: Norms,
+        vb: &VarBuilder<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Self> {
+        layers::pause(cx)?;
         let time = norms.time_width.map(|width| linear(width, outputs, vb.pp("time_emb_proj"))).transpose()?;
-        let shortcut = (inputs != outputs).then(|| conv1x1(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
+        let shortcut =
+            (inputs != outputs).then(|| Conv1x1::load(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
+        let conv1 = Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv1"))?;
+        layers::pause(cx)?;
         Ok(Self {
             norm1: GroupNorm::load(norms.groups, inputs, norms.epsilon, &vb.pp("norm1"))?,
-            conv1: Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv1"))?,
+            conv1,
             time,
             norm2: GroupNorm::load(norms.groups, outputs, norms.epsilon, &vb.pp("norm2"))?,
             conv2: Conv3x3::load(outputs, outputs, Geometry::SAME, &vb.pp("conv2"))?,
@@ -48,18 +58,18 @@ impl ResnetBlock {
 
     /// (batch, inputs, h, w) -> (batch, outputs, h, w); `time` is (batch, time width), already through SiLU.
     pub(super) fn forward(&self, xs: &Tensor, time: Option<&Tensor>, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let mut hidden = pieces::conv3x3(&self.conv1, &pieces::norm_silu(&self.norm1, xs, cx)?, cx)?;
+        let mut hidden = self.conv1.forward_in(&self.norm1.forward_silu_in(xs, cx)?, cx)?;
         if let (Some(projection), Some(time)) = (&self.time, time) {
             let shift = projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
             hidden = hidden.broadcast_add(&shift)?;
         }
-        let hidden = pieces::norm_silu(&self.norm2, &hidden, cx)?;
-        let hidden = pieces::conv3x3(&self.conv2, &hidden, cx)?;
+        let hidden = self.norm2.forward_silu_in(&hidden, cx)?;
+        let hidden = self.conv2.forward_in(&hidden, cx)?;
         let kept = match &self.shortcut {
-            Some(shortcut) => pieces::conv1x1(shortcut, xs, cx)?,
+            Some(shortcut) => shortcut.forward_in(xs, cx)?,
             None => xs.clone(),
         };
-        pieces::sum(&kept, &hidden, cx)
+        sum(&kept, &hidden, cx)
     }
 }
 
@@ -76,7 +86,7 @@ impl Downsample {
     }
 
     pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        pieces::conv3x3(&self.conv, xs, cx)
+        self.conv.forward_in(xs, cx)
     }
 }
 
@@ -91,6 +101,6 @@ impl Upsample {
     }
 
     pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        pieces::conv3x3_doubled(&self.conv, xs, cx)
+        self.conv.forward_in(&doubled(xs, cx)?, cx)
     }
 }

@@ -1,12 +1,11 @@
 //! A net that steers a denoising net by a picture: edges, depth, poses (diffusers `ControlNetModel`; Zhang et al. 2023).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Module, VarBuilder};
+use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::blocks::conv1x1;
 use super::config::UnetConfig;
-use super::pieces;
 use super::time::Conditions;
 use super::trunk::{Halfway, Trunk};
 use super::unet::UNSUPPORTED;
@@ -15,7 +14,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Conv3x3, Geometry};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry};
 
 /// What a ControlNet's `config.json` says beyond a denoising net's.
 #[derive(Debug, Deserialize)]
@@ -66,8 +65,7 @@ impl Residuals {
                 "the ControlNet does not fit the denoising net; use one of its family".to_owned(),
             ));
         }
-        let kept: candle_core::Result<Vec<Tensor>> =
-            kept.iter().zip(&self.kept).map(|(a, b)| a.broadcast_add(b)).collect();
+        let kept: Result<Vec<Tensor>> = kept.iter().zip(&self.kept).map(|(a, b)| Ok(a.broadcast_add(b)?)).collect();
         Ok((middle.broadcast_add(&self.middle)?, kept?))
     }
 }
@@ -98,11 +96,11 @@ impl Hint {
     }
 
     fn forward(&self, picture: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let mut xs = pieces::conv3x3(&self.conv_in, picture, cx)?.silu()?;
+        let mut xs = self.conv_in.forward_in(picture, cx)?.silu()?;
         for block in &self.blocks {
-            xs = pieces::conv3x3(block, &xs, cx)?.silu()?;
+            xs = block.forward_in(&xs, cx)?.silu()?;
         }
-        pieces::conv3x3(&self.conv_out, &xs, cx)
+        self.conv_out.forward_in(&xs, cx)
     }
 }
 
@@ -111,8 +109,8 @@ pub struct ControlNet {
     config: UnetConfig,
     trunk: Trunk,
     hint: Hint,
-    kept: Vec<Conv2d>,
-    middle: Conv2d,
+    kept: Vec<Conv1x1>,
+    middle: Conv1x1,
 }
 
 impl ControlNet {
@@ -121,6 +119,14 @@ impl ControlNet {
     /// # Errors
     /// If a file is missing or damaged, or asks for something that this net does not have.
     pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        Self::load_in(files, dtype, device, &TaskCx::detached())
+    }
+
+    /// As [`Self::load`], with pauses for the task.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or if the task is cancelled.
+    pub fn load_in(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let config: UnetConfig = files.read_json("config.json")?;
         let hint: HintConfig = files.read_json("config.json")?;
         refuse(files, &UNSUPPORTED)?;
@@ -136,10 +142,10 @@ impl ControlNet {
             return Err(unsupported(files, "global_pool_conditions", "true"));
         }
         let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &hint, &vb).map_err(|error| explain(files, error))
+        Self::build(config, &hint, &vb, cx).map_err(|error| explain(files, error))
     }
 
-    fn build(config: UnetConfig, hint: &HintConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn build(config: UnetConfig, hint: &HintConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         let last = config.block_out_channels.last().copied().unwrap_or(0);
         let mut widths = vec![first];
@@ -149,12 +155,12 @@ impl ControlNet {
         }
         let blocks = vb.pp("controlnet_down_blocks");
         let kept: Result<_> =
-            widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, blocks.pp(i))).collect();
+            widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, &blocks.pp(i))).collect();
         Ok(Self {
-            trunk: Trunk::load(&config, vb)?,
+            trunk: Trunk::load(&config, vb, cx)?,
             hint: Hint::load(hint, first, &vb.pp("controlnet_cond_embedding"))?,
             kept: kept?,
-            middle: conv1x1(last, last, vb.pp("controlnet_mid_block"))?,
+            middle: conv1x1(last, last, &vb.pp("controlnet_mid_block"))?,
             config,
         })
     }
@@ -215,8 +221,8 @@ impl ControlNet {
     ) -> Result<Residuals> {
         let Halfway { middle, kept, .. } =
             self.trunk.forward(latents, timestep, conditions, Some(hint), &mut Hooks::none(), cx)?;
-        let kept: candle_core::Result<Vec<Tensor>> =
-            kept.iter().zip(&self.kept).map(|(xs, conv)| conv.forward(xs)? * scale).collect();
+        let kept: Result<Vec<Tensor>> =
+            kept.iter().zip(&self.kept).map(|(xs, conv)| Ok((conv.forward_in(xs, cx)? * scale)?)).collect();
         Ok(Residuals { middle: (self.middle.forward(&middle)? * scale)?, kept: kept? })
     }
 }

@@ -5,7 +5,6 @@ use candle_nn::VarBuilder;
 
 use super::attention::SelfAttention;
 use super::blocks::{Downsample, Norms, ResnetBlock};
-use super::pieces;
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
@@ -35,8 +34,14 @@ pub(super) struct Middle {
 }
 
 impl Middle {
-    pub(super) fn load(channels: usize, has_attention: bool, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
-        let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
+    pub(super) fn load(
+        channels: usize,
+        has_attention: bool,
+        norms: Norms,
+        vb: &VarBuilder<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Self> {
+        let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i), cx);
         let attention = has_attention.then(|| SelfAttention::load(channels, norms.groups, &vb.pp("attentions.0")));
         Ok(Self { first: resnet(0)?, attention: attention.transpose()?, second: resnet(1)? })
     }
@@ -65,7 +70,7 @@ pub(super) struct Ends {
 impl Ends {
     /// Norm, SiLU and convolution at the end.
     pub(super) fn last(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        pieces::conv3x3(&self.conv_out, &pieces::norm_silu(&self.norm_out, xs, cx)?, cx)
+        self.conv_out.forward_in(&self.norm_out.forward_silu_in(xs, cx)?, cx)
     }
 }
 
@@ -80,8 +85,8 @@ impl Encoder {
     /// Reads the tensors `conv_in`, `down_blocks`, `mid_block`, `conv_norm_out` and `conv_out`.
     ///
     /// # Errors
-    /// If a tensor is missing or of another shape.
-    pub fn load(config: &EncoderConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    /// If a tensor is missing or of another shape, or the task is cancelled.
+    pub fn load(config: &EncoderConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let (norms, channels) = (norms(config.norm_num_groups), &config.block_out_channels);
         let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
         let mut inputs = first;
@@ -90,7 +95,7 @@ impl Encoder {
             let vb = vb.pp("down_blocks").pp(level);
             let mut resnets = Vec::new();
             for i in 0..config.layers_per_block {
-                resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
+                resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?);
                 inputs = outputs;
             }
             let halves = level + 1 < channels.len();
@@ -102,7 +107,7 @@ impl Encoder {
             norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
             conv_out: Conv3x3::load(last, config.outputs, Geometry::SAME, &vb.pp("conv_out"))?,
         };
-        Ok(Self { ends, blocks, middle: Middle::load(last, config.has_attention, norms, &vb.pp("mid_block"))? })
+        Ok(Self { ends, blocks, middle: Middle::load(last, config.has_attention, norms, &vb.pp("mid_block"), cx)? })
     }
 
     /// (batch, inputs, h, w) -> (batch, outputs, h / factor, w / factor).
@@ -110,7 +115,7 @@ impl Encoder {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let mut xs = pieces::conv3x3(&self.ends.conv_in, xs, cx)?;
+        let mut xs = self.ends.conv_in.forward_in(xs, cx)?;
         for block in &self.blocks {
             for resnet in &block.resnets {
                 xs = resnet.forward(&xs, None, cx)?;

@@ -6,7 +6,6 @@ mod blocks;
 mod config;
 mod controlnet;
 mod encoder;
-mod pieces;
 mod tiles;
 mod time;
 mod tiny;

@@ -1,15 +1,14 @@
 //! The tiny autoencoder (diffusers `AutoencoderTiny`, madebyollin's TAESD): latents to pictures at a twentieth of the cost.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, Module, VarBuilder, conv2d_no_bias};
+use candle_nn::VarBuilder;
 use serde::Deserialize;
 
-use super::pieces;
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::{ModelFiles, Place, Weights};
-use crate::models::kernels::{Conv3x3, Geometry};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, doubled};
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] =
@@ -47,23 +46,22 @@ impl Default for TinyConfig {
 /// diffusers' `AutoencoderTinyBlock`: three convolutions beside a skip.
 struct Block {
     convs: [Conv3x3; 3],
-    skip: Option<Conv2d>,
+    skip: Option<Conv1x1>,
 }
 
 impl Block {
     fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let conv =
             |index: usize, inputs: usize| Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv").pp(index));
-        let skip =
-            (inputs != outputs).then(|| conv2d_no_bias(inputs, outputs, 1, Conv2dConfig::default(), vb.pp("skip")));
+        let skip = (inputs != outputs).then(|| Conv1x1::load_no_bias(inputs, outputs, Geometry::POINT, &vb.pp("skip")));
         Ok(Self { convs: [conv(0, inputs)?, conv(2, outputs)?, conv(4, outputs)?], skip: skip.transpose()? })
     }
 
     fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let [first, second, third] = &self.convs;
-        let hidden = pieces::conv3x3(first, xs, cx)?.relu()?;
-        let hidden = pieces::conv3x3(second, &hidden, cx)?.relu()?;
-        let hidden = pieces::conv3x3(third, &hidden, cx)?;
+        let hidden = first.forward_in(xs, cx)?.relu()?;
+        let hidden = second.forward_in(&hidden, cx)?.relu()?;
+        let hidden = third.forward_in(&hidden, cx)?;
         let kept = match &self.skip {
             Some(skip) => skip.forward(xs)?,
             None => xs.clone(),
@@ -82,13 +80,10 @@ enum Layer {
 impl Layer {
     fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         match self {
-            Self::Conv(conv) => pieces::conv3x3(conv, xs, cx),
+            Self::Conv(conv) => conv.forward_in(xs, cx),
             Self::Relu => Ok(xs.relu()?),
             Self::Block(block) => block.forward(xs, cx),
-            Self::Double => {
-                let (_, _, height, width) = xs.dims4()?;
-                Ok(xs.upsample_nearest2d(height * 2, width * 2)?)
-            }
+            Self::Double => doubled(xs, cx),
         }
     }
 }

@@ -6,12 +6,12 @@ use candle_nn::VarBuilder;
 use super::attention::{SpatialTransformer, TransformerSizes};
 use super::blocks::{Downsample, Norms, ResnetBlock};
 use super::config::UnetConfig;
-use super::pieces;
 use super::time::{Conditions, TimeEmbedding};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Conv3x3, Geometry};
+use crate::models::kernels::Geometry;
+use crate::models::layers::{self, Conv3x3};
 
 /// A residual block and the transformer behind it, if there is one.
 pub(super) struct Layer {
@@ -48,14 +48,14 @@ pub(super) struct Trunk {
 }
 
 impl Trunk {
-    pub(super) fn load(config: &UnetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &UnetConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         let norms = norms(config);
         Ok(Self {
             time: TimeEmbedding::load(config, vb)?,
             conv_in: Conv3x3::load(config.in_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
-            down: build_down(config, norms, &vb.pp("down_blocks"))?,
-            mid: build_mid(config, norms, &vb.pp("mid_block"))?,
+            down: build_down(config, norms, &vb.pp("down_blocks"), cx)?,
+            mid: build_mid(config, norms, &vb.pp("mid_block"), cx)?,
         })
     }
 
@@ -71,7 +71,7 @@ impl Trunk {
     ) -> Result<Halfway> {
         let time = self.time.forward(timestep, conditions, latents)?;
         let prompt = &conditions.states;
-        let mut xs = pieces::conv3x3(&self.conv_in, latents, cx)?;
+        let mut xs = self.conv_in.forward_in(latents, cx)?;
         if let Some(hint) = hint {
             xs = xs.broadcast_add(hint)?;
         }
@@ -130,7 +130,7 @@ pub(super) fn transformer(config: &UnetConfig, level: usize, vb: &VarBuilder<'_>
     SpatialTransformer::load(sizes, vb)
 }
 
-fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<Vec<DownBlock>> {
+fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Vec<DownBlock>> {
     let channels = &config.block_out_channels;
     let mut inputs = channels.first().copied().unwrap_or(0);
     let mut blocks = Vec::new();
@@ -138,7 +138,8 @@ fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<
         let vb = vb.pp(level);
         let mut layers = Vec::new();
         for i in 0..config.layers_per_block.at(level) {
-            let resnet = ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?;
+            let resnet = ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?;
+            layers::pause(cx)?;
             let attends = kind.starts_with("CrossAttn");
             let transformer = attends.then(|| transformer(config, level, &vb.pp("attentions").pp(i))).transpose()?;
             layers.push(Layer { resnet, transformer });
@@ -151,13 +152,13 @@ fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<
     Ok(blocks)
 }
 
-fn build_mid(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<Option<MidBlock>> {
+fn build_mid(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Option<MidBlock>> {
     if config.mid_block_type.is_none() {
         return Ok(None);
     }
     let level = config.block_out_channels.len() - 1;
     let channels = config.block_out_channels.get(level).copied().unwrap_or(0);
-    let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
+    let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i), cx);
     let attention = transformer(config, level, &vb.pp("attentions.0"))?;
     Ok(Some(MidBlock { first: resnet(0)?, rest: vec![(attention, resnet(1)?)] }))
 }

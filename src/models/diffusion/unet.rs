@@ -9,7 +9,6 @@ use candle_nn::VarBuilder;
 use super::blocks::{Norms, ResnetBlock, Upsample};
 use super::config::UnetConfig;
 use super::controlnet::Residuals;
-use super::pieces;
 use super::time::Conditions;
 use super::trunk::{Halfway, Layer, Trunk, norms, transformer};
 use super::{WEIGHTS, explain, refuse, unsupported};
@@ -17,7 +16,8 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::{AttentionHook, Hooks};
-use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
+use crate::models::kernels::{Geometry, GroupNorm};
+use crate::models::layers::{self, Adaptable, Conv3x3};
 
 /// Settings and the only value that they may have besides null and false.
 pub(super) const UNSUPPORTED: [(&str, &str); 18] = [
@@ -53,6 +53,7 @@ pub struct Unet {
     up: Vec<UpBlock>,
     norm_out: GroupNorm,
     conv_out: Conv3x3,
+    adaptable: Vec<Adaptable>,
 }
 
 impl Unet {
@@ -61,6 +62,14 @@ impl Unet {
     /// # Errors
     /// If a file is missing or damaged, or asks for something that this net does not have.
     pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        Self::load_in(files, dtype, device, &TaskCx::detached())
+    }
+
+    /// As [`Self::load`], with pauses for the task.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or if the task is cancelled.
+    pub fn load_in(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let config: UnetConfig = files.read_json("config.json")?;
         refuse(files, &UNSUPPORTED)?;
         config.check(files)?;
@@ -72,16 +81,18 @@ impl Unet {
             return Err(unsupported(files, "up_block_types", "a list of another length than block_out_channels"));
         }
         let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb).map_err(|error| explain(files, error))
+        let built = layers::gather(|| Self::build(config, &vb, cx)).map_err(|error| explain(files, error));
+        built.map(|(net, adaptable)| Self { adaptable, ..net })
     }
 
-    fn build(config: UnetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn build(config: UnetConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         Ok(Self {
-            trunk: Trunk::load(&config, vb)?,
-            up: build_up(&config, norms(&config), &vb.pp("up_blocks"))?,
+            trunk: Trunk::load(&config, vb, cx)?,
+            up: build_up(&config, norms(&config), &vb.pp("up_blocks"), cx)?,
             norm_out: GroupNorm::load(config.norm_num_groups, first, config.norm_eps, &vb.pp("conv_norm_out"))?,
             conv_out: Conv3x3::load(first, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
+            adaptable: Vec::new(),
             config,
         })
     }
@@ -89,6 +100,11 @@ impl Unet {
     /// What it was built from.
     pub fn config(&self) -> &UnetConfig {
         &self.config
+    }
+
+    /// The layers that a LoRA can change.
+    pub fn adaptable(&self) -> &[Adaptable] {
+        &self.adaptable
     }
 
     /// Sides of latents must be multiples of this.
@@ -125,11 +141,11 @@ impl Unet {
                 xs = upsample.forward(&xs, cx)?;
             }
         }
-        pieces::conv3x3(&self.conv_out, &pieces::norm_silu(&self.norm_out, &xs, cx)?, cx)
+        self.conv_out.forward_in(&self.norm_out.forward_silu_in(&xs, cx)?, cx)
     }
 }
 
-fn build_up(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<Vec<UpBlock>> {
+fn build_up(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Vec<UpBlock>> {
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let levels = channels.len();
     let mut inputs = channels.first().copied().unwrap_or(0);
@@ -143,7 +159,8 @@ fn build_up(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>) -> Result<Ve
         for i in 0..count {
             let skip = if i + 1 == count { skip_in } else { outputs };
             let from = if i == 0 { inputs } else { outputs };
-            let resnet = ResnetBlock::load(from + skip, outputs, norms, &vb.pp("resnets").pp(i))?;
+            let resnet = ResnetBlock::load(from + skip, outputs, norms, &vb.pp("resnets").pp(i), cx)?;
+            layers::pause(cx)?;
             let attends = kind.starts_with("CrossAttn");
             let transformer = attends.then(|| transformer(config, level, &vb.pp("attentions").pp(i))).transpose()?;
             layers.push(Layer { resnet, transformer });

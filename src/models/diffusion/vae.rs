@@ -1,17 +1,16 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
 use super::encoder::{self, Encoder, EncoderConfig, Ends, Middle};
-use super::pieces;
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
-use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, GroupNorm};
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
@@ -26,8 +25,8 @@ pub struct Vae {
     config: VaeConfig,
     encoder: Encoder,
     decoder: (Ends, Vec<DecoderBlock>, Middle),
-    quant: Option<Conv2d>,
-    post_quant: Option<Conv2d>,
+    quant: Option<Conv1x1>,
+    post_quant: Option<Conv1x1>,
 }
 
 impl Vae {
@@ -36,6 +35,14 @@ impl Vae {
     /// # Errors
     /// If a file is missing or damaged.
     pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        Self::load_in(files, dtype, device, &TaskCx::detached())
+    }
+
+    /// As [`Self::load`], with pauses for the task.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or if the task is cancelled.
+    pub fn load_in(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let config: VaeConfig = files.read_json("config.json")?;
         if config.block_out_channels.is_empty() || config.scaling_factor == 0.0 {
             return Err(unsupported(files, "block_out_channels", "none, or a scaling factor of zero"));
@@ -45,16 +52,16 @@ impl Vae {
         }
         refuse(files, &UNSUPPORTED)?;
         let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb).map_err(|error| explain(files, error))
+        Self::build(config, &vb, cx).map_err(|error| explain(files, error))
     }
 
-    fn build(config: VaeConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn build(config: VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let latent = config.latent_channels;
-        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, vb.pp("quant_conv")));
-        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, vb.pp("post_quant_conv")));
+        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, &vb.pp("quant_conv")));
+        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
         Ok(Self {
-            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"))?,
-            decoder: build_decoder(&config, &vb.pp("decoder"))?,
+            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"), cx)?,
+            decoder: build_decoder(&config, &vb.pp("decoder"), cx)?,
             quant: quant.transpose()?,
             post_quant: post_quant.transpose()?,
             config,
@@ -108,7 +115,7 @@ impl Vae {
             Some(post_quant) => post_quant.forward(&latents)?,
             None => latents,
         };
-        let mut xs = middle.forward(&pieces::conv3x3(&ends.conv_in, &latents, cx)?, cx)?;
+        let mut xs = middle.forward(&ends.conv_in.forward_in(&latents, cx)?, cx)?;
         for block in blocks {
             for resnet in &block.resnets {
                 xs = resnet.forward(&xs, None, cx)?;
@@ -132,7 +139,11 @@ fn encoder_config(config: &VaeConfig) -> EncoderConfig {
     }
 }
 
-fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
+fn build_decoder(
+    config: &VaeConfig,
+    vb: &VarBuilder<'_>,
+    cx: &TaskCx<'_>,
+) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
     let norms = encoder::norms(config.norm_num_groups);
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
@@ -142,7 +153,7 @@ fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<D
         let vb = vb.pp("up_blocks").pp(level);
         let mut resnets = Vec::new();
         for i in 0..=config.layers_per_block {
-            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
+            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?);
             inputs = outputs;
         }
         let doubles = level + 1 < channels.len();
@@ -154,5 +165,5 @@ fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>) -> Result<(Ends, Vec<D
         norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
         conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
-    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"))?))
+    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"), cx)?))
 }

@@ -3,13 +3,21 @@
 mod activation;
 mod attention;
 mod conv;
+mod direct;
+mod linear;
 mod norm;
+mod plain;
+mod product;
 mod simd;
+mod turns;
+mod winograd;
 
 pub use activation::{Activation, geglu};
-pub use attention::{Attending, attention};
-pub use conv::{Conv3x3, Geometry};
+pub use attention::{Attending, attention, attention_in};
+pub use conv::{Conv1x1, Conv3x3, Geometry};
+pub use linear::Linear;
 pub use norm::GroupNorm;
+pub use plain::{doubled, sum};
 
 use candle_core::{CpuStorage, Layout};
 

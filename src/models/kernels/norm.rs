@@ -2,10 +2,10 @@
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use candle_nn::{Module, VarBuilder};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::simd::{swish, wide};
+use super::turns::{NUMBER, in_turns};
+use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
 /// Group normalisation (Wu and He 2018) over groups of channels.
@@ -30,27 +30,12 @@ impl GroupNorm {
         Ok(Self { weight: vb.get(channels, "weight")?, bias: vb.get(channels, "bias")?, groups, epsilon })
     }
 
-    /// How many groups there are.
-    pub fn groups(&self) -> usize {
-        self.groups
-    }
-
-    /// The same for the channels of some of the groups.
-    ///
-    /// # Errors
-    /// If there are no such groups.
-    pub fn part(&self, first: usize, groups: usize) -> Result<Self> {
-        let members = self.weight.dim(0)? / self.groups;
-        let of = |tensor: &Tensor| tensor.narrow(0, first * members, groups * members);
-        Ok(Self { weight: of(&self.weight)?, bias: of(&self.bias)?, groups, epsilon: self.epsilon })
-    }
-
     /// Normalised (batch, channels, ..), of the same shape.
     ///
     /// # Errors
     /// If shapes do not fit.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.run(xs, false)
+        self.run(xs, false, &TaskCx::detached())
     }
 
     /// The same, and then x * sigmoid(x).
@@ -58,12 +43,20 @@ impl GroupNorm {
     /// # Errors
     /// If shapes do not fit.
     pub fn forward_silu(&self, xs: &Tensor) -> Result<Tensor> {
-        self.run(xs, true)
+        self.run(xs, true, &TaskCx::detached())
     }
 
-    fn run(&self, xs: &Tensor, has_silu: bool) -> Result<Tensor> {
+    /// As [`Self::forward_silu`], with pauses for the task.
+    ///
+    /// # Errors
+    /// If shapes do not fit, or the task is cancelled.
+    pub fn forward_silu_in(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
+        self.run(xs, true, cx)
+    }
+
+    fn run(&self, xs: &Tensor, has_silu: bool, cx: &TaskCx<'_>) -> Result<Tensor> {
         if xs.device().is_cpu() && xs.dtype() == DType::F32 {
-            let op = Normalise { groups: self.groups, epsilon: self.epsilon, has_silu };
+            let op = Normalise { groups: self.groups, epsilon: self.epsilon, has_silu, cx };
             return Ok(xs.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op)?);
         }
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
@@ -73,13 +66,14 @@ impl GroupNorm {
     }
 }
 
-struct Normalise {
+struct Normalise<'a> {
     groups: usize,
     epsilon: f64,
     has_silu: bool,
+    cx: &'a TaskCx<'a>,
 }
 
-impl CustomOp3 for Normalise {
+impl CustomOp3 for Normalise<'_> {
     fn name(&self) -> &'static str {
         "group-norm"
     }
@@ -104,15 +98,15 @@ impl CustomOp3 for Normalise {
         let plane = xs.len() / (batch * channels);
         let members = channels / self.groups;
         let mut out = vec![0f32; xs.len()];
-        let groups = out.par_chunks_mut(members * plane).zip(xs.par_chunks(members * plane));
-        groups.enumerate().for_each(|(index, (out, xs))| {
-            let (mean, scale) = moments(xs, self.epsilon);
-            let first = index % self.groups * members;
+        let (count, epsilon, has_silu) = (self.groups, self.epsilon, self.has_silu);
+        let groups = out.chunks_mut(members * plane).zip(xs.chunks(members * plane));
+        in_turns(groups.enumerate(), members * plane * NUMBER, self.cx, |(index, (out, xs))| {
+            let (mean, scale) = moments(xs, epsilon);
+            let first = index % count * members;
             let planes = out.chunks_exact_mut(plane).zip(xs.chunks_exact(plane));
             for ((out, xs), (weight, bias)) in planes.zip(weight[first..].iter().zip(&bias[first..])) {
                 let gain = scale * weight;
                 let offset = bias - mean * gain;
-                let has_silu = self.has_silu;
                 wide(
                     #[inline(always)]
                     || {
@@ -125,7 +119,7 @@ impl CustomOp3 for Normalise {
                     },
                 );
             }
-        });
+        })?;
         Ok((CpuStorage::F32(out), xs_layout.shape().clone()))
     }
 }
@@ -177,8 +171,10 @@ mod tests {
             let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
             let exact = GroupNorm { weight: wide(&weight), bias: wide(&bias), groups, epsilon: 1e-5 };
             let norm = GroupNorm { weight, bias, groups, epsilon: 1e-5 };
+            let cx = TaskCx::detached();
             for has_silu in [false, true] {
-                let (got, want) = (norm.run(&xs, has_silu).unwrap(), exact.run(&wide(&xs), has_silu).unwrap());
+                let (got, want) =
+                    (norm.run(&xs, has_silu, &cx).unwrap(), exact.run(&wide(&xs), has_silu, &cx).unwrap());
                 let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
                 assert!(worst < 3e-5, "{channels} in {groups}: {worst}");
             }
