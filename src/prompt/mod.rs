@@ -2,7 +2,10 @@
 //!
 //! Functions of text alone; parsers give a value and warnings, never a bare error. Knows nothing of documents or models.
 
+pub mod diagnostic;
+pub mod emphasis;
 pub mod library;
 pub mod modifier;
 pub mod phrase;
+pub mod source;
 pub mod template;
