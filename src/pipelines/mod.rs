@@ -2,10 +2,16 @@
 //!
 //! Knows nothing of threads and windows; stops and reports through `TaskCx`.
 
+mod chunks;
 mod compose;
 mod conditioning;
 mod diffusion;
+mod guidance;
 mod latent_preview;
 mod sample;
+mod text_encoder;
+mod weighting;
 
+pub use conditioning::{Conditioner, Encoded, fragments};
 pub use diffusion::Diffusion;
+pub use text_encoder::Reading;

@@ -1,0 +1,198 @@
+//! What a denoising net is told at each step, and how its answers become one: classifier-free guidance (Ho and Salimans 2022) by one
+//! prompt or by several at once (Liu et al. 2022).
+
+use candle_core::{DType, Tensor};
+
+use super::conditioning::{Conditioner, Encoded, fragments};
+use super::text_encoder::Reading;
+use crate::base::geom::Extent;
+use crate::base::task::TaskCx;
+use crate::job::sampling::Sampling;
+use crate::job::spec::GenerateSpec;
+use crate::models::Result;
+use crate::models::diffusion::{AddedText, Conditions, TimeIds, Unet};
+use crate::models::error::ModelError;
+
+/// One of several values for each step.
+#[derive(Debug, Clone)]
+pub(super) struct Timeline<T> {
+    /// Each with the step up to which it holds, counted from 1.
+    earlier: Vec<(usize, T)>,
+    /// What holds from then on.
+    last: T,
+}
+
+impl<T> Timeline<T> {
+    /// One value for all steps.
+    fn always(value: T) -> Self {
+        Self { earlier: Vec::new(), last: value }
+    }
+
+    /// The value of a step, counted from 1.
+    fn at(&self, step: usize) -> &T {
+        self.earlier.iter().find(|(until, _)| step <= *until).map_or(&self.last, |(_, value)| value)
+    }
+}
+
+/// A prompt among those that steer together.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) prompt: Encoded,
+    /// How strongly it steers, as a factor of the guidance scale.
+    pub(super) weight: f64,
+}
+
+/// The numbers that SDXL's nets are told besides a prompt: sizes, and in refiners a score.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sizes {
+    /// With the prompt.
+    pub(super) prompt: TimeIds,
+    /// With the negative prompt.
+    pub(super) negative: TimeIds,
+}
+
+/// What steers a run.
+pub(super) struct Guidance<'a> {
+    unet: &'a Unet,
+    prompt: Timeline<Vec<Part>>,
+    negative: Timeline<Encoded>,
+    sizes: Option<Sizes>,
+    /// At 1 or less the prompt alone is followed.
+    scale: f64,
+    /// How far the contrast is brought back to that of the prompt alone, 0..=1.
+    rescale: f64,
+}
+
+impl<'a> Guidance<'a> {
+    /// What steers pictures of `size` that `spec` asks for; remarks say what of it changes nothing.
+    pub(super) fn new(
+        spec: &GenerateSpec,
+        size: Extent,
+        conditioner: &Conditioner,
+        unet: &'a Unet,
+        remarks: &mut Vec<String>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Self> {
+        let Sampling { clip_skip, emphasis, guidance, guidance_rescale, .. } = spec.sampling;
+        let reading = Reading { clip_skip, emphasis };
+        let (prompt, negative) = (fragments(&spec.prompt, emphasis), fragments(&spec.negative, emphasis));
+        if unet.config().time_cond_proj_dim.is_some() && !spec.negative.trim().is_empty() {
+            remarks.push(
+                "this model was trained with its guidance built in: the negative prompt changed nothing".to_owned(),
+            );
+        }
+        let chunks = conditioner.chunks([&*prompt, &*negative])?;
+        let prompt = conditioner.encode(&prompt, chunks, reading, cx)?;
+        let negative = conditioner.encode_negative(&negative, chunks, reading, cx)?;
+        Ok(Self {
+            unet,
+            prompt: Timeline::always(vec![Part { prompt, weight: 1.0 }]),
+            negative: Timeline::always(negative),
+            sizes: conditioner.sizes(size),
+            scale: f64::from(guidance),
+            rescale: f64::from(guidance_rescale),
+        })
+    }
+
+    /// Type of the numbers that the net reads.
+    pub(super) fn dtype(&self) -> DType {
+        self.negative.last.states.dtype()
+    }
+
+    /// The net's guided output for `input` (1, channels, h, w) at a step counted from 1.
+    pub(super) fn output(&self, input: &Tensor, timestep: f64, step: usize, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let (parts, negative) = (self.prompt.at(step), self.negative.at(step));
+        let is_told_scale = self.unet.config().time_cond_proj_dim.is_some();
+        if let [Part { prompt, weight }] = parts.as_slice()
+            && (is_told_scale || (self.scale <= 1.0 && *weight == 1.0))
+        {
+            return self.net(input, timestep, &[prompt], self.ids(true), cx);
+        }
+        if is_told_scale {
+            let text = "this model was trained to follow one prompt without a second look at the picture, so prompts cannot be \
+                        joined with AND; use one prompt";
+            return Err(ModelError::BadInput(text.to_owned()));
+        }
+        let outputs = self.outputs(input, timestep, parts, negative, cx)?;
+        let without = outputs.narrow(0, 0, 1)?;
+        let scale = self.scale.max(1.0);
+        let followed = |scale: f64| -> Result<Tensor> {
+            let mut followed = without.clone();
+            for (index, part) in parts.iter().enumerate() {
+                let way = (outputs.narrow(0, index + 1, 1)? - &without)?;
+                followed = (followed + (way * (scale * part.weight))?)?;
+            }
+            Ok(followed)
+        };
+        let prompted = || match parts.as_slice() {
+            [Part { weight: 1.0, .. }] => Ok(outputs.narrow(0, 1, 1)?),
+            _ => followed(1.0),
+        };
+        rescaled(followed(scale)?, prompted, self.rescale)
+    }
+
+    /// The outputs for the negative prompt and for each part.
+    fn outputs(
+        &self,
+        input: &Tensor,
+        timestep: f64,
+        parts: &[Part],
+        negative: &Encoded,
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
+        let prompts: Vec<&Encoded> = parts.iter().map(|part| &part.prompt).collect();
+        let (ids, other) = (self.ids(true), self.ids(false));
+        if ids == other {
+            let all: Vec<&Encoded> = std::iter::once(negative).chain(prompts).collect();
+            return self.net(input, timestep, &all, ids, cx);
+        }
+        // The net is told the same sizes for all of a batch.
+        let without = self.net(input, timestep, &[negative], other, cx)?;
+        Ok(Tensor::cat(&[without, self.net(input, timestep, &prompts, ids, cx)?], 0)?)
+    }
+
+    /// The sizes that belong to the prompt, or to the negative one.
+    fn ids(&self, is_prompt: bool) -> Option<&TimeIds> {
+        self.sizes.as_ref().map(|sizes| if is_prompt { &sizes.prompt } else { &sizes.negative })
+    }
+
+    /// One call of the net with a batch of prompts.
+    fn net(
+        &self,
+        input: &Tensor,
+        timestep: f64,
+        prompts: &[&Encoded],
+        ids: Option<&TimeIds>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
+        let conditions = conditions(prompts, ids, self.scale)?;
+        let inputs = vec![input; prompts.len()];
+        self.unet.forward(&Tensor::cat(&inputs, 0)?, timestep, &conditions, None, None, cx)
+    }
+}
+
+/// What a net is told of a batch of prompts.
+pub(super) fn conditions(prompts: &[&Encoded], ids: Option<&TimeIds>, scale: f64) -> Result<Conditions> {
+    let states: Vec<&Tensor> = prompts.iter().map(|prompt| &prompt.states).collect();
+    let pooled: Option<Vec<&Tensor>> = prompts.iter().map(|prompt| prompt.pooled.as_ref()).collect();
+    let added = match (pooled, ids) {
+        (Some(pooled), Some(ids)) => Some(AddedText { pooled: Tensor::cat(&pooled, 0)?, time_ids: ids.clone() }),
+        _ => None,
+    };
+    Ok(Conditions { states: Tensor::cat(&states, 0)?, added, guidance: Some(scale) })
+}
+
+/// `guided` with its contrast brought back to that of the `prompted` output alone, as far as `amount` says (Lin et al. 2023,
+/// section 3.4).
+fn rescaled(guided: Tensor, prompted: impl FnOnce() -> Result<Tensor>, amount: f64) -> Result<Tensor> {
+    if amount == 0.0 {
+        return Ok(guided);
+    }
+    let deviation = |xs: &Tensor| -> Result<f64> {
+        let values: Vec<f32> = xs.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
+        Ok(values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>().sqrt())
+    };
+    let ratio = deviation(&prompted()?)? / deviation(&guided)?;
+    Ok((guided * if ratio.is_finite() { amount * ratio + 1.0 - amount } else { 1.0 })?)
+}
