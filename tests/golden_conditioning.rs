@@ -113,6 +113,7 @@ fn request(noise: Option<Latents>, negative: &str, guidance: f32) -> GenerateSpe
         count: 1,
         init: None,
         noise,
+        loras: Vec::new(),
     }
 }
 

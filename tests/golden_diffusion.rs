@@ -75,6 +75,7 @@ fn spec(prompt: &str, sampler: Sampler, steps: u32, guidance: f32, side: u32) ->
         count: 1,
         init: None,
         noise: None,
+        loras: Vec::new(),
     }
 }
 

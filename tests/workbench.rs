@@ -35,6 +35,7 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
         count: 1,
         init: None,
         noise: None,
+        loras: Vec::new(),
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::lora::LoraArgument;
 use crate::base::geom::Extent;
 use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
 use crate::job::sampling::{Emphasis, RandomSource, Sampler, Schedule};
@@ -129,6 +130,9 @@ pub(super) struct Generate {
     /// safetensors file to write what is decoded to, under "latents"; with --count, NAME-SEED.safetensors beside it
     #[arg(long)]
     pub(super) save_latents: Option<PathBuf>,
+    /// LoRA file that changes the model, PATH[:STRENGTH[:TEXT_STRENGTH]]; may be repeated
+    #[arg(long)]
+    pub(super) lora: Vec<LoraArgument>,
     /// WIDTHxHEIGHT in pixels (default: what the model was trained on)
     #[arg(long)]
     pub(super) size: Option<Extent>,

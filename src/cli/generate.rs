@@ -2,6 +2,7 @@
 
 use super::args::Generate;
 use super::json;
+use super::lora::LoraArgument;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
 use crate::base::geom::Extent;
 use crate::engine::options::EngineOptions;
@@ -88,5 +89,6 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
         count: args.count,
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
+        loras: args.lora.iter().map(LoraArgument::prepare).collect::<Result<_, _>>()?,
     })
 }

@@ -9,6 +9,7 @@ mod compare;
 mod generate;
 mod heatmap;
 mod json;
+mod lora;
 mod others;
 mod session;
 mod tour;

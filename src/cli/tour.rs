@@ -96,6 +96,7 @@ fn generate(prompt: &str, count: u32, init: Option<InitSpec>, session: &mut Sess
         count,
         init,
         noise: None,
+        loras: Vec::new(),
     };
     let output = session.run(JobSpec::Generate(spec))?;
     match &*output {

@@ -6,6 +6,7 @@
 pub mod annotation;
 pub mod error;
 pub mod latents;
+pub mod lora;
 pub mod model;
 pub mod output;
 pub mod sampling;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::annotation::Mark;
 use super::latents::Latents;
+use super::lora::LoraUse;
 use super::model::ModelRef;
 use super::sampling::{Emphasis, Sampling};
 use crate::base::pixels::{Mask, Picture};
@@ -217,6 +218,9 @@ pub struct GenerateSpec {
     /// seed's from its start, as in diffusers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<Latents>,
+    /// The LoRA files that change the model meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraUse>,
 }
 
 /// Pictures or texts to embed.

@@ -3,6 +3,7 @@
 //! A net's shape comes from the model's own `config.json`, never from a list of known models. Nets call
 //! `TaskCx::checkpoint` once per block. Knows nothing of jobs, prompts or pictures' meaning.
 
+pub mod adapters;
 pub mod clip;
 pub mod diffusion;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod files;
 pub mod hook;
 pub mod judge;
 pub mod kernels;
+pub mod layers;
 pub mod philox;
 pub mod preprocess;
 pub mod resample;

@@ -15,6 +15,7 @@ use crate::base::task::TaskCx;
 use crate::job::output::TokenCount;
 use crate::job::sampling::Emphasis;
 use crate::models::Result;
+use crate::models::clip::TextTower;
 use crate::models::diffusion::UnetConfig;
 use crate::models::error::ModelError;
 use crate::models::files::ModelFiles;
@@ -131,6 +132,16 @@ impl Conditioner {
             }
         }
         Ok(most)
+    }
+
+    /// The text towers, in the order of their folders.
+    pub(super) fn towers(&self) -> Vec<&TextTower> {
+        self.encoders.iter().map(TextEncoder::tower).collect()
+    }
+
+    /// Drops what is known: the towers have changed.
+    pub(super) fn forget(&self) {
+        self.known.borrow_mut().clear();
     }
 
     /// The length of a prompt.

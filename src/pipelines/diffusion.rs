@@ -8,6 +8,7 @@ use super::compose::{crop, from_tensor, latent_mask, paste, region, to_tensor};
 use super::conditioning::{Conditioner, fragments};
 use super::guidance::{Guidance, conditions};
 use super::latent_preview::LatentPreview;
+use super::loras::{Changed, Loras};
 use super::sample::{Run, Start};
 use super::text_encoder::Reading;
 use crate::base::geom::{Bounds, Extent};
@@ -53,6 +54,7 @@ pub struct Diffusion {
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
+    loras: Loras,
     dtype: DType,
     device: Device,
 }
@@ -91,6 +93,7 @@ impl Diffusion {
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
             hash: OnceCell::new(),
+            loras: Loras::default(),
             files: files.clone(),
             dtype,
             device: device.clone(),
@@ -113,6 +116,8 @@ impl Diffusion {
         let mut remarks = Vec::new();
         let method = self.checked_method(&spec.sampling, &mut remarks)?;
         let size = self.checked_size(spec, &mut remarks)?;
+        let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
+        let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let guidance = Guidance::new(spec, size, &self.conditioner, &self.unet, &mut remarks, cx)?;
         let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;

@@ -8,6 +8,7 @@ mod conditioning;
 mod diffusion;
 mod guidance;
 mod latent_preview;
+mod loras;
 mod sample;
 mod text_encoder;
 mod weighting;

@@ -49,6 +49,10 @@ impl TextEncoder {
         &self.tokenizer
     }
 
+    pub(super) fn tower(&self) -> &TextTower {
+        &self.tower
+    }
+
     /// Width of the states.
     pub(super) fn width(&self) -> usize {
         self.tower.width()

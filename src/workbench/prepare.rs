@@ -96,6 +96,7 @@ pub fn generate(
         count,
         init,
         noise: None,
+        loras: Vec::new(),
     })
 }
 

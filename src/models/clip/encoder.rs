@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
+use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::{Hooks, Seen};
 use crate::models::kernels::{Activation, Attending, attention};
+use crate::models::layers::{Linear, linear};
 
 /// The sizes of a tower.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +66,7 @@ impl Layer {
 
     /// What attention would give if every token looked only at itself: its own value, projected (MaskCLIP).
     pub(super) fn value_path(&self, xs: &Tensor) -> Result<Tensor> {
-        Ok(self.output.forward(&self.value.forward(&self.norm1.forward(xs)?)?)?)
+        self.output.forward(&self.value.forward(&self.norm1.forward(xs)?)?)
     }
 }
 

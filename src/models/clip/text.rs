@@ -1,7 +1,7 @@
 //! The text tower (transformers `CLIPTextTransformer`, `SiglipTextModel`, open_clip `TextTransformer`); also Stable Diffusion's.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Embedding, LayerNorm, Linear, Module, VarBuilder, embedding, layer_norm, linear, linear_no_bias};
+use candle_nn::{Embedding, LayerNorm, Module, VarBuilder, embedding, layer_norm};
 
 use super::config::{Pooling, TextConfig};
 use super::encoder::{Encoder, Sizes};
@@ -10,6 +10,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
+use crate::models::layers::{self, Adaptable, Linear, linear, linear_no_bias};
 
 /// The text tower.
 pub struct TextTower {
@@ -20,6 +21,7 @@ pub struct TextTower {
     projection: Option<Linear>,
     is_causal: bool,
     pooling: Pooling,
+    adaptable: Vec<Adaptable>,
 }
 
 impl TextTower {
@@ -54,6 +56,7 @@ impl TextTower {
             projection,
             is_causal: config.is_causal,
             pooling: config.pooling,
+            adaptable: Vec::new(),
         })
     }
 
@@ -65,8 +68,15 @@ impl TextTower {
     pub fn load_folder(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
         let weights = files.weights(WEIGHTS)?;
         let config = TextConfig::load(files, weights.has(PROJECTION_WEIGHT))?;
-        Self::load(&config, PROJECTION, &names::builder(&weights, dtype, device))
-            .map_err(|error| super::explain(files, error))
+        let vb = names::builder(&weights, dtype, device);
+        let loaded =
+            layers::gather(|| Self::load(&config, PROJECTION, &vb)).map_err(|error| super::explain(files, error));
+        loaded.map(|(tower, adaptable)| Self { adaptable, ..tower })
+    }
+
+    /// The layers that a LoRA can change, where the tower was read from a folder of its own.
+    pub fn adaptable(&self) -> &[Adaptable] {
+        &self.adaptable
     }
 
     /// Longest sequence that it reads.
@@ -199,7 +209,7 @@ impl TextTower {
     /// If the tensor library fails.
     pub fn project(&self, pooled: &Tensor) -> Result<Tensor> {
         match &self.projection {
-            Some(projection) => Ok(projection.forward(pooled)?),
+            Some(projection) => projection.forward(pooled),
             None => Ok(pooled.clone()),
         }
     }

@@ -1,12 +1,12 @@
 //! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, LayerNorm, Linear, Module, VarBuilder, layer_norm, linear, linear_no_bias};
+use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
-use super::blocks::conv1x1;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
 use crate::models::kernels::{Attending, GroupNorm, attention, geglu};
+use crate::models::layers::{Conv1x1, Linear, linear, linear_no_bias};
 
 /// The sizes of a transformer.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Attention {
         let source = context.unwrap_or(xs);
         let (q, k, v) = (self.query.forward(xs)?, self.key.forward(source)?, self.value.forward(source)?);
         let attending = Attending { heads: self.heads, is_causal: false, is_cross: context.is_some() };
-        Ok(self.output.forward(&attention(&q, &k, &v, attending, hooks)?)?)
+        self.output.forward(&attention(&q, &k, &v, attending, hooks)?)
     }
 }
 
@@ -82,7 +82,7 @@ impl TransformerBlock {
 /// Around the transformer layers: the same weights, laid out for a linear layer or for a 1x1 convolution.
 enum Projection {
     Linear(Linear),
-    Conv(Conv2d),
+    Conv(Conv1x1),
 }
 
 impl Projection {
@@ -90,7 +90,7 @@ impl Projection {
         let channels = sizes.channels;
         Ok(match sizes.is_linear {
             true => Self::Linear(linear(channels, channels, vb)?),
-            false => Self::Conv(conv1x1(channels, channels, vb)?),
+            false => Self::Conv(Conv1x1::load(channels, channels, vb)?),
         })
     }
 }

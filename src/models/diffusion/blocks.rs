@@ -1,10 +1,11 @@
 //! The convolutional parts that denoising net and autoencoder share (diffusers `resnet.py`, `downsampling.py`, `upsampling.py`).
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, Conv2dConfig, Linear, Module, VarBuilder, conv2d, linear};
+use candle_nn::{Conv2d, Conv2dConfig, VarBuilder, conv2d};
 
 use crate::models::error::Result;
-use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
+use crate::models::kernels::{Geometry, GroupNorm};
+use crate::models::layers::{Conv1x1, Conv3x3, Linear, linear};
 
 /// A 1x1 convolution.
 pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Conv2d> {
@@ -18,7 +19,7 @@ pub(super) struct ResnetBlock {
     time: Option<Linear>,
     norm2: GroupNorm,
     conv2: Conv3x3,
-    shortcut: Option<Conv2d>,
+    shortcut: Option<Conv1x1>,
 }
 
 /// What residual blocks of one net have in common.
@@ -33,7 +34,8 @@ pub(super) struct Norms {
 impl ResnetBlock {
     pub(super) fn load(inputs: usize, outputs: usize, norms: Norms, vb: &VarBuilder<'_>) -> Result<Self> {
         let time = norms.time_width.map(|width| linear(width, outputs, vb.pp("time_emb_proj"))).transpose()?;
-        let shortcut = (inputs != outputs).then(|| conv1x1(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
+        let shortcut =
+            (inputs != outputs).then(|| Conv1x1::load(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
         Ok(Self {
             norm1: GroupNorm::load(norms.groups, inputs, norms.epsilon, &vb.pp("norm1"))?,
             conv1: Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv1"))?,

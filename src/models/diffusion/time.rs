@@ -1,10 +1,11 @@
 //! How a denoising net is told the time, and what else is added to it: sizes and a pooled text (SDXL), a guidance scale (LCM).
 
 use candle_core::Tensor;
-use candle_nn::{Linear, Module, VarBuilder, linear, linear_no_bias};
+use candle_nn::VarBuilder;
 
 use super::config::UnetConfig;
 use crate::models::error::{ModelError, Result};
+use crate::models::layers::{Linear, linear, linear_no_bias};
 
 /// SDXL's time ids: original height and width, top and left of the crop, target height and width, in pixels; refiners
 /// have other numbers of them.
@@ -49,7 +50,7 @@ impl TwoLayers {
     }
 
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        Ok(self.second.forward(&self.first.forward(xs)?.silu()?)?)
+        self.second.forward(&self.first.forward(xs)?.silu()?)
     }
 }
 

@@ -10,7 +10,8 @@ use super::time::{Conditions, TimeEmbedding};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Conv3x3, Geometry};
+use crate::models::kernels::Geometry;
+use crate::models::layers::Conv3x3;
 
 /// A residual block and the transformer behind it, if there is one.
 pub(super) struct Layer {

@@ -16,7 +16,8 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::{AttentionHook, Hooks};
-use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
+use crate::models::kernels::{Geometry, GroupNorm};
+use crate::models::layers::{self, Adaptable, Conv3x3};
 
 /// Settings and the only value that they may have besides null and false.
 pub(super) const UNSUPPORTED: [(&str, &str); 18] = [
@@ -52,6 +53,7 @@ pub struct Unet {
     up: Vec<UpBlock>,
     norm_out: GroupNorm,
     conv_out: Conv3x3,
+    adaptable: Vec<Adaptable>,
 }
 
 impl Unet {
@@ -71,7 +73,8 @@ impl Unet {
             return Err(unsupported(files, "up_block_types", "a list of another length than block_out_channels"));
         }
         let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb).map_err(|error| explain(files, error))
+        let built = layers::gather(|| Self::build(config, &vb)).map_err(|error| explain(files, error));
+        built.map(|(net, adaptable)| Self { adaptable, ..net })
     }
 
     fn build(config: UnetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
@@ -81,6 +84,7 @@ impl Unet {
             up: build_up(&config, norms(&config), &vb.pp("up_blocks"))?,
             norm_out: GroupNorm::load(config.norm_num_groups, first, config.norm_eps, &vb.pp("conv_norm_out"))?,
             conv_out: Conv3x3::load(first, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
+            adaptable: Vec::new(),
             config,
         })
     }
@@ -88,6 +92,11 @@ impl Unet {
     /// What it was built from.
     pub fn config(&self) -> &UnetConfig {
         &self.config
+    }
+
+    /// The layers that a LoRA can change.
+    pub fn adaptable(&self) -> &[Adaptable] {
+        &self.adaptable
     }
 
     /// Sides of latents must be multiples of this.

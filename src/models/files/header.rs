@@ -132,6 +132,17 @@ pub fn read(file: &[u8]) -> Result<Entries, HeaderError> {
     Ok(entries)
 }
 
+/// What `file` says about itself in words: training settings, the base model. Empty if it says nothing that can be understood.
+pub fn metadata(file: &[u8]) -> HashMap<String, String> {
+    #[derive(Default, serde::Deserialize)]
+    struct About {
+        #[serde(rename = "__metadata__", default)]
+        metadata: HashMap<String, String>,
+    }
+    let about = split(file).ok().and_then(|(json, _)| serde_json::from_slice::<About>(json).ok());
+    about.unwrap_or_default().metadata
+}
+
 /// The JSON of the header, and where the tensors begin.
 fn split(file: &[u8]) -> Result<(&[u8], usize), HeaderError> {
     let Some((prefix, rest)) = file.split_first_chunk::<PREFIX>() else {
@@ -303,6 +314,7 @@ mod tests {
         let json =
             format!(r#"{{"__metadata__":{{"a":"b"}},{},{}}}   "#, tensor("y", "[2,1]", 4, 12), tensor("x", "[]", 0, 4));
         let entries = read(&file(&json, 12)).unwrap();
+        assert_eq!(metadata(&file(&json, 12))["a"], "b");
         let first = 8 + json.len();
         assert_eq!(entries["x"], Entry { kind: Kind::F32, shape: vec![], bytes: first..first + 4 });
         assert_eq!(entries["y"].bytes, first + 4..first + 12);

@@ -4,6 +4,7 @@
 //! damaged or hostile, causes a panic or an allocation larger than itself.
 
 mod header;
+pub mod ldm;
 mod weights;
 
 pub use weights::{Naming, Place, Weights};
@@ -19,6 +20,57 @@ use sha2::{Digest, Sha256};
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
+
+/// Why a file that is not named `….safetensors` is not read, and what to do about it.
+pub fn why_not(path: &Path) -> String {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    match ending.as_str() {
+        "ckpt" | "pt" | "pth" | "bin" => format!(
+            "this is a pickled file, which can run any program when it is opened, so Maquette does not open it. Get it as .safetensors, or \
+             convert it with these lines of Python:\n    import torch, safetensors.torch\n    \
+             data = torch.load(\"{name}\", map_location=\"cpu\", weights_only=True)\n    \
+             data = data.get(\"state_dict\", data)\n    \
+             data = {{k: v.contiguous().clone() for k, v in data.items() if isinstance(v, torch.Tensor)}}\n    \
+             safetensors.torch.save_file(data, \"{stem}.safetensors\")",
+            name = file_name(path),
+            stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+        ),
+        "gguf" => "this is a GGUF file; Maquette reads models as .safetensors".to_owned(),
+        _ => "this is no safetensors file".to_owned(),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The SHA-256 of one file, in hexadecimal.
+///
+/// # Errors
+/// If it cannot be read, or the task is cancelled.
+pub fn sha256_of(path: &Path, cx: &TaskCx<'_>) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash_file(path, &mut hash, cx)?;
+    Ok(format!("{:x}", hash.finalize()))
+}
+
+fn hash_file(path: &Path, hash: &mut Sha256, cx: &TaskCx<'_>) -> Result<()> {
+    let bad = |error: std::io::Error| ModelError::BadFile { path: path.to_owned(), reason: error.to_string() };
+    hash_pieces(&mut std::fs::File::open(path).map_err(bad)?, hash, cx)?.map_err(bad)
+}
+
+/// A model's files may be larger than the memory and take seconds.
+fn hash_pieces(bytes: &mut dyn Read, hash: &mut Sha256, cx: &TaskCx<'_>) -> Result<std::io::Result<()>> {
+    let mut piece = vec![0; 4 << 20];
+    loop {
+        cx.checkpoint()?;
+        match bytes.read(&mut piece) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(count) => hash.update(piece.get(..count).unwrap_or_default()),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
 
 /// A folder of model files. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -114,29 +166,10 @@ impl ModelFiles {
             let file = file.as_str();
             hash.update(file.as_bytes());
             match self {
-                Self::Embedded(_) => self.hash_pieces(file, &mut &*self.read(file)?, &mut hash, cx)?,
-                Self::Folder(_) => {
-                    let path = self.path_of(file);
-                    let mut opened = std::fs::File::open(&path)
-                        .map_err(|error| ModelError::BadFile { path, reason: error.to_string() })?;
-                    self.hash_pieces(file, &mut opened, &mut hash, cx)?;
-                }
+                Self::Embedded(_) => hash.update(self.read(file)?),
+                Self::Folder(_) => hash_file(&self.path_of(file), &mut hash, cx)?,
             }
         }
         Ok(format!("{:x}", hash.finalize()))
-    }
-
-    /// A model's files may be larger than the memory and take seconds.
-    fn hash_pieces(&self, file: &str, bytes: &mut dyn Read, hash: &mut Sha256, cx: &TaskCx<'_>) -> Result<()> {
-        let mut piece = vec![0; 4 << 20];
-        loop {
-            cx.checkpoint()?;
-            let bad =
-                |error: std::io::Error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() };
-            match bytes.read(&mut piece).map_err(bad)? {
-                0 => return Ok(()),
-                count => hash.update(piece.get(..count).unwrap_or_default()),
-            }
-        }
     }
 }

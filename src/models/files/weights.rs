@@ -139,6 +139,11 @@ impl Weights {
         self.0.tensors.keys().map(String::as_str)
     }
 
+    /// What the file says about itself in words.
+    pub fn metadata(&self) -> HashMap<String, String> {
+        self.0.shards.first().map(|shard| header::metadata(shard.bytes.get())).unwrap_or_default()
+    }
+
     /// For nets that use the file's own names.
     pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
         self.renamed(Box::new(|_, name| Place::plain(name)), dtype, device)
