@@ -13,6 +13,9 @@ use crate::models::Result;
 use crate::models::diffusion::{AddedText, Conditions, TimeIds, Unet};
 use crate::models::error::ModelError;
 
+/// Longer prompts are refused: each chunk costs time in every layer of the net.
+const MOST_CHUNKS: usize = 200;
+
 /// One of several values for each step.
 #[derive(Debug, Clone)]
 pub(super) struct Timeline<T> {
@@ -82,6 +85,10 @@ impl<'a> Guidance<'a> {
             );
         }
         let chunks = conditioner.chunks([&*prompt, &*negative])?;
+        if chunks > MOST_CHUNKS {
+            let text = format!("the prompt would be read in {chunks} chunks and {MOST_CHUNKS} is the most; shorten it");
+            return Err(ModelError::BadInput(text));
+        }
         let prompt = conditioner.encode(&prompt, chunks, reading, cx)?;
         let negative = conditioner.encode_negative(&negative, chunks, reading, cx)?;
         Ok(Self {
