@@ -13,11 +13,12 @@ use maquette::base::task::TaskCx;
 use maquette::job::ModelRef;
 use maquette::job::latents::Latents;
 use maquette::job::output::Generated;
-use maquette::job::sampling::{Emphasis, Sampling};
+use maquette::job::sampling::{Emphasis, Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
 use maquette::models::diffusion::own_side;
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
+use maquette::models::schedulers::{SchedulerConfig, Walk};
 use maquette::pipelines::{Conditioner, Diffusion, Reading, fragments};
 use maquette::prompt::emphasis::Fragment;
 use serde_json::Value;
@@ -242,6 +243,60 @@ fn weighted_and_long_prompts_equal_the_programs_they_come_from() {
             assert_eq!((count.chunks, count.tokens as u64, count.limit), (chunks.len(), tokens, 30), "{what}");
         }
     }
+}
+
+#[test]
+fn prompts_that_steer_together_and_change_on_the_way_equal_the_formula() {
+    let (expected, noise) = (expected(), noise(&expected()["noise"]));
+    let text = std::fs::read_to_string(golden().join("conditioning/composed.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let models = HashMap::from(["two", "xl"].map(|name| (name, load(name))));
+    for case in &cases {
+        let text = |key: &str| case[key].as_str().unwrap();
+        let asked = GenerateSpec { prompt: text("prompt").to_owned(), ..request(noise.clone(), text("negative"), 3.0) };
+        let generated = made(&models[text("model")], &asked);
+        assert!(generated.remarks.is_empty(), "{:?}", generated.remarks);
+        check(text("key"), &latents(&generated), &expected[text("key")], 1e-4);
+    }
+    // Without guidance several prompts still steer, and one alone is followed whatever the negative one says.
+    let make = |prompt: &str, negative: &str| {
+        let asked = GenerateSpec { prompt: prompt.to_owned(), ..request(noise.clone(), negative, 1.0) };
+        latents(&made(&models["two"], &asked))
+    };
+    assert_eq!(make("a cube", "blurry"), make("a cube", ""));
+    assert_ne!(make("a cube AND red", ""), make("a cube", ""));
+    let lcm = load("lcm")
+        .generate(&GenerateSpec { prompt: "a AND b".to_owned(), ..request(None, "", 8.5) }, &TaskCx::detached());
+    assert!(lcm.err().unwrap().to_string().contains("take AND out"));
+}
+
+#[test]
+fn what_is_no_word_is_not_read() {
+    let model = load("two");
+    let make = |prompt: &str| made(&model, &GenerateSpec { prompt: prompt.to_owned(), ..request(None, "", 3.0) });
+    let plain = make("a cube");
+    assert_eq!(make("a cube# no words").latents, plain.latents);
+    let named = make("a cube<lora:thing:0.5>");
+    assert_eq!(named.latents, plain.latents);
+    assert!(named.remarks[0].contains("<lora:thing…>"), "{:?}", named.remarks);
+    let counts = model.count_tokens(&["a [cube:red:3] AND ([a, blue])".to_owned()], Emphasis::A1111).unwrap();
+    assert_eq!((counts[0].tokens, counts[0].chunks), (model_tokens(&model, "a, blue"), 1));
+}
+
+/// Tokens of a text without brackets.
+fn model_tokens(model: &Diffusion, text: &str) -> usize {
+    model.count_tokens(&[text.to_owned()], Emphasis::None).unwrap()[0].tokens
+}
+
+#[test]
+fn calls_of_a_net_belong_to_steps() {
+    let config = SchedulerConfig::load(&model("two").1.sub("scheduler").unwrap()).unwrap();
+    let steps = |sampler: Sampler| -> Vec<usize> {
+        let walk = Walk::new(sampler, &config, 4);
+        (0..walk.timesteps().len()).map(|call| walk.step_of(call)).collect()
+    };
+    assert_eq!(steps(Sampler::Ddim), [0, 1, 2, 3]);
+    assert_eq!(steps(Sampler::Heun), [0, 0, 1, 1, 2, 2, 3]);
 }
 
 #[test]

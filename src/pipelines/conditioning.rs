@@ -61,12 +61,14 @@ pub struct Conditioner {
     known: RefCell<Vec<(Key, Encoded)>>,
 }
 
-/// The weighted fragments of a prompt, for weights of this kind.
+/// The weighted fragments of a prompt without parts and schedule, for weights of this kind.
 pub fn fragments(text: &str, emphasis: Emphasis) -> Vec<Fragment> {
-    match emphasis {
-        Emphasis::None => vec![Fragment { text: text.to_owned(), weight: 1.0, span: 0..text.len() }],
-        _ => emphasis::parse(text).0,
-    }
+    if emphasis == Emphasis::None { verbatim(text) } else { emphasis::parse(text).0 }
+}
+
+/// A text whose brackets are words.
+pub(super) fn verbatim(text: &str) -> Vec<Fragment> {
+    vec![Fragment { text: text.to_owned(), weight: 1.0, span: 0..text.len() }]
 }
 
 impl Conditioner {

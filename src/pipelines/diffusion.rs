@@ -9,7 +9,8 @@ use super::conditioning::{Conditioner, fragments};
 use super::guidance::{Guidance, conditions};
 use super::latent_preview::LatentPreview;
 use super::loras::{Changed, Loras};
-use super::sample::{Run, Start};
+use super::sample::{Run, Start, steps_made};
+use super::script::all_texts;
 use super::text_encoder::Reading;
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
@@ -22,7 +23,7 @@ use crate::models::diffusion::{Unet, Vae};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::preprocess::resize;
-use crate::models::schedulers::{Method, SchedulerConfig};
+use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
 /// Longest side of a generated picture, in pixels.
 const MAX_SIDE: u32 = 2048;
@@ -100,12 +101,20 @@ impl Diffusion {
         })
     }
 
-    /// Lengths of `texts`, with weights of this kind, for the model's own tokenizer.
+    /// Lengths of `texts`, with weights of this kind, for the model's own tokenizer: of what is longest at any step.
     ///
     /// # Errors
     /// If the tokenizer fails.
     pub fn count_tokens(&self, texts: &[String], emphasis: Emphasis) -> Result<Vec<TokenCount>> {
-        texts.iter().map(|text| self.conditioner.count(&fragments(text, emphasis))).collect()
+        let count = |text: &String| {
+            let mut longest = self.conditioner.count(&[])?;
+            for fragments in all_texts(text, emphasis) {
+                let count = self.conditioner.count(&fragments)?;
+                longest = if count.tokens > longest.tokens { count } else { longest };
+            }
+            Ok(longest)
+        };
+        texts.iter().map(count).collect()
     }
 
     /// Makes the pictures of `spec`.
@@ -119,8 +128,10 @@ impl Diffusion {
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
         let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
-        let guidance = Guidance::new(spec, size, &self.conditioner, &self.unet, &mut remarks, cx)?;
         let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;
+        let start = inpainting.as_ref().map(|inpainting| &inpainting.start);
+        let steps = steps_made(&Walk::new(method, &self.scheduler, spec.sampling.steps as usize), start);
+        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, &self.unet, &mut remarks, cx)?;
         let factor = self.vae.factor();
         let preview = LatentPreview::new(&self.vae, &self.preview_weights, self.dtype, &self.device);
         let run = Run {
@@ -130,7 +141,7 @@ impl Diffusion {
             method,
             noise: spec.noise.as_ref(),
             shape: [self.vae.latent_channels(), size.height as usize / factor, size.width as usize / factor],
-            start: inpainting.as_ref().map(|inpainting| &inpainting.start),
+            start,
             preview: &preview,
             device: &self.device,
         };

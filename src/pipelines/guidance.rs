@@ -3,7 +3,8 @@
 
 use candle_core::{DType, Tensor};
 
-use super::conditioning::{Conditioner, Encoded, fragments};
+use super::conditioning::{Conditioner, Encoded};
+use super::script::{Script, Spans, Words};
 use super::text_encoder::Reading;
 use crate::base::geom::Extent;
 use crate::base::task::TaskCx;
@@ -12,6 +13,7 @@ use crate::job::spec::GenerateSpec;
 use crate::models::Result;
 use crate::models::diffusion::{AddedText, Conditions, TimeIds, Unet};
 use crate::models::error::ModelError;
+use crate::prompt::emphasis::Fragment;
 
 /// Longer prompts are refused: each chunk costs time in every layer of the net.
 const MOST_CHUNKS: usize = 200;
@@ -26,9 +28,10 @@ pub(super) struct Timeline<T> {
 }
 
 impl<T> Timeline<T> {
-    /// One value for all steps.
-    fn always(value: T) -> Self {
-        Self { earlier: Vec::new(), last: value }
+    /// `None` if there is no value at all.
+    fn new(mut spans: Spans<T>) -> Option<Self> {
+        let (_, last) = spans.pop()?;
+        Some(Self { earlier: spans, last })
     }
 
     /// The value of a step, counted from 1.
@@ -67,34 +70,39 @@ pub(super) struct Guidance<'a> {
 }
 
 impl<'a> Guidance<'a> {
-    /// What steers pictures of `size` that `spec` asks for; remarks say what of it changes nothing.
+    /// What steers pictures of `size` that `spec` asks for, made in `steps` steps; remarks say what of it changes nothing.
     pub(super) fn new(
         spec: &GenerateSpec,
-        size: Extent,
+        (size, steps): (Extent, usize),
         conditioner: &Conditioner,
         unet: &'a Unet,
         remarks: &mut Vec<String>,
         cx: &TaskCx<'_>,
     ) -> Result<Self> {
         let Sampling { clip_skip, emphasis, guidance, guidance_rescale, .. } = spec.sampling;
-        let reading = Reading { clip_skip, emphasis };
-        let (prompt, negative) = (fragments(&spec.prompt, emphasis), fragments(&spec.negative, emphasis));
-        if unet.config().time_cond_proj_dim.is_some() && !spec.negative.trim().is_empty() {
-            remarks.push(
-                "this model was trained with its guidance built in: the negative prompt changed nothing".to_owned(),
-            );
+        let script = Script::new(spec, steps, remarks);
+        if unet.config().time_cond_proj_dim.is_some() {
+            if script.prompt.iter().any(|(_, parts)| parts.len() > 1) {
+                let text = "this model was trained to follow one prompt, with its guidance built in; take AND out of the prompt";
+                return Err(ModelError::BadInput(text.to_owned()));
+            }
+            if !spec.negative.trim().is_empty() {
+                let remark = "this model was trained with its guidance built in: the negative prompt changed nothing";
+                remarks.push(remark.to_owned());
+            }
         }
-        let chunks = conditioner.chunks([&*prompt, &*negative])?;
+        let chunks = conditioner.chunks(script.texts())?;
         if chunks > MOST_CHUNKS {
             let text = format!("the prompt would be read in {chunks} chunks and {MOST_CHUNKS} is the most; shorten it");
             return Err(ModelError::BadInput(text));
         }
-        let prompt = conditioner.encode(&prompt, chunks, reading, cx)?;
-        let negative = conditioner.encode_negative(&negative, chunks, reading, cx)?;
+        let reader = Reader { conditioner, chunks, reading: Reading { clip_skip, emphasis }, read: Vec::new() };
+        let (prompt, negative) = reader.read(script, cx)?;
+        let nothing = || ModelError::BadInput("there is no prompt for any step".to_owned());
         Ok(Self {
             unet,
-            prompt: Timeline::always(vec![Part { prompt, weight: 1.0 }]),
-            negative: Timeline::always(negative),
+            prompt: Timeline::new(prompt).ok_or_else(nothing)?,
+            negative: Timeline::new(negative).ok_or_else(nothing)?,
             sizes: conditioner.sizes(size),
             scale: f64::from(guidance),
             rescale: f64::from(guidance_rescale),
@@ -110,15 +118,11 @@ impl<'a> Guidance<'a> {
     pub(super) fn output(&self, input: &Tensor, timestep: f64, step: usize, cx: &TaskCx<'_>) -> Result<Tensor> {
         let (parts, negative) = (self.prompt.at(step), self.negative.at(step));
         let is_told_scale = self.unet.config().time_cond_proj_dim.is_some();
+        // A net that is told the scale is given one part: `new` sees to that.
         if let [Part { prompt, weight }] = parts.as_slice()
             && (is_told_scale || (self.scale <= 1.0 && *weight == 1.0))
         {
             return self.net(input, timestep, &[prompt], self.ids(true), cx);
-        }
-        if is_told_scale {
-            let text = "this model was trained to follow one prompt without a second look at the picture, so prompts cannot be \
-                        joined with AND; use one prompt";
-            return Err(ModelError::BadInput(text.to_owned()));
         }
         let outputs = self.outputs(input, timestep, parts, negative, cx)?;
         let without = outputs.narrow(0, 0, 1)?;
@@ -175,6 +179,41 @@ impl<'a> Guidance<'a> {
         let conditions = conditions(prompts, ids, self.scale)?;
         let inputs = vec![input; prompts.len()];
         self.unet.forward(&Tensor::cat(&inputs, 0)?, timestep, &conditions, None, None, cx)
+    }
+}
+
+/// Reads the texts of a script, each once.
+struct Reader<'a> {
+    conditioner: &'a Conditioner,
+    chunks: usize,
+    reading: Reading,
+    /// What was read so far.
+    read: Vec<(Vec<Fragment>, Encoded)>,
+}
+
+impl Reader<'_> {
+    fn read(mut self, script: Script, cx: &TaskCx<'_>) -> Result<(Spans<Vec<Part>>, Spans<Encoded>)> {
+        let (mut prompt, mut negative) = (Vec::new(), Vec::new());
+        for (until, words) in script.prompt {
+            let mut parts = Vec::new();
+            for Words { fragments, weight } in words {
+                parts.push(Part { prompt: self.encoded(fragments, cx)?, weight });
+            }
+            prompt.push((until, parts));
+        }
+        for (until, fragments) in script.negative {
+            negative.push((until, self.conditioner.encode_negative(&fragments, self.chunks, self.reading, cx)?));
+        }
+        Ok((prompt, negative))
+    }
+
+    fn encoded(&mut self, fragments: Vec<Fragment>, cx: &TaskCx<'_>) -> Result<Encoded> {
+        if let Some((_, encoded)) = self.read.iter().find(|(known, _)| *known == fragments) {
+            return Ok(encoded.clone());
+        }
+        let encoded = self.conditioner.encode(&fragments, self.chunks, self.reading, cx)?;
+        self.read.push((fragments, encoded.clone()));
+        Ok(encoded)
     }
 }
 

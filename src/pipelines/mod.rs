@@ -10,6 +10,7 @@ mod guidance;
 mod latent_preview;
 mod loras;
 mod sample;
+mod script;
 mod text_encoder;
 mod weighting;
 

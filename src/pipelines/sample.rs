@@ -102,6 +102,15 @@ impl Run<'_> {
     }
 }
 
+/// How many steps a walk makes, from its beginning or from `start`.
+pub(super) fn steps_made(walk: &Walk, start: Option<&Start>) -> usize {
+    let first = start.map_or(0, |start| walk.start_for(start.strength));
+    match walk.timesteps().len().checked_sub(1) {
+        Some(last) if first <= last => walk.step_of(last) - walk.step_of(first) + 1,
+        _ => 0,
+    }
+}
+
 /// `changed` where `mask` is 1, `known` where it is 0.
 fn blend(known: &Tensor, changed: &Tensor, mask: &Tensor) -> Result<Tensor> {
     Ok((known + (changed - known)?.broadcast_mul(&mask.to_dtype(known.dtype())?)?)?)

@@ -4,7 +4,7 @@
     python tests/golden/conditioning/make.py
 
 Weights are rounded to 16 bits before anything is computed. Writes beside itself: xl (SDXL), refiner (SDXL's), two (Stable Diffusion 2),
-lcm (a distilled model), expected.safetensors and prompts.json. What A1111 and ComfyUI do with long and weighted prompts is
+lcm (a distilled model), expected.safetensors, prompts.json and composed.json. What A1111 and ComfyUI do with long and weighted prompts is
 written down here anew from the description of their behaviour; Compel is asked itself.
 """
 
@@ -255,6 +255,46 @@ def prompts(xl, two, expected):
     (HERE / "prompts.json").write_text(json.dumps(cases, indent=0))
 
 
+def composed(pipe, noise, prompts, negatives, scale):
+    """Eight steps: at each of them the sum over parts of weight * scale * (with - without), from what is without."""
+    scheduler = pipe.scheduler
+    scheduler.set_timesteps(8)
+    latents = noise * scheduler.init_noise_sigma
+
+    def read(text):
+        if pipe.__class__ is StableDiffusionPipeline:
+            return pipe.encode_prompt(text, "cpu", 1, False)[0], None
+        states, _, pooled, _ = pipe.encode_prompt(text, device="cpu", do_classifier_free_guidance=False)
+        return states, dict(text_embeds=pooled, time_ids=torch.tensor([[16.0, 16.0, 0.0, 0.0, 16.0, 16.0]]))
+
+    for step, t in enumerate(scheduler.timesteps, 1):
+        seen = scheduler.scale_model_input(latents, t)
+        answer = lambda text: pipe.unet(seen, t, read(text)[0], added_cond_kwargs=read(text)[1]).sample
+        without = answer(negatives(step))
+        answers = [weight * scale * (answer(text) - without) for text, weight in prompts(step)]
+        latents = scheduler.step(without + sum(answers), t, latents).prev_sample
+    return latents
+
+
+def compositions(xl, two, expected):
+    blurry = lambda step: "blurry"
+    cases = {
+        "and": ("a red cube AND blue :0.6 AND abc:-0.3", lambda step: [("a red cube", 1.0), ("blue", 0.6), ("abc", -0.3)], "blurry", blurry),
+        "weight": ("a red cube :1.5", lambda step: [("a red cube", 1.5)], "blurry", blurry),
+        "later": ("a [red:blue:0.5] cube", lambda step: [("a red cube" if step <= 4 else "a blue cube", 1.0)], "blurry", blurry),
+        "turns": ("a [red|blue] cube AND abc", lambda step: [(f"a {('red', 'blue')[(step - 1) % 2]} cube", 1.0), ("abc", 1.0)], "blurry", blurry),
+        "negative": ("a red cube", lambda step: [("a red cube", 1.0)], "[blurry:red:3]", lambda step: "blurry" if step <= 3 else "red"),
+    }
+    written = []
+    for name, pipe in (("xl", xl), ("two", two)):
+        for case, (prompt, prompts, negative, negatives) in cases.items():
+            if name == "xl" and case in ("weight", "later"):
+                continue
+            expected[f"composed.{name}.{case}"] = composed(pipe, expected["noise"], prompts, negatives, 3.0)
+            written.append(dict(model=name, prompt=prompt, negative=negative, key=f"composed.{name}.{case}"))
+    (HERE / "composed.json").write_text(json.dumps(written, indent=0))
+
+
 def main():
     torch.set_grad_enabled(False)
     expected = {}
@@ -262,6 +302,7 @@ def main():
         xl, refiner, two, lcm = pipelines(Path(scratch))
     pictures(xl, refiner, two, lcm, expected)
     prompts(xl, two, expected)
+    compositions(xl, two, expected)
     save_file({k: v.contiguous().float() for k, v in expected.items()}, HERE / "expected.safetensors")
 
 
