@@ -15,7 +15,7 @@ use maquette::job::latents::Latents;
 use maquette::job::output::Generated;
 use maquette::job::sampling::{Emphasis, Sampler, Sampling};
 use maquette::job::spec::{GenerateSpec, InitSpec};
-use maquette::models::diffusion::own_side;
+use maquette::models::diffusion::{Vae, own_side};
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
 use maquette::models::schedulers::{SchedulerConfig, Walk};
@@ -271,6 +271,20 @@ fn prompts_that_steer_together_and_change_on_the_way_equal_the_formula() {
 }
 
 #[test]
+fn schedules_count_the_steps_that_are_made() {
+    let model = load("two");
+    let picture = Picture::from_fn(Extent::new(16, 16), |x, y| [x as u8 * 9, y as u8 * 7, 50]);
+    let make = |prompt: &str| {
+        let init = Some(InitSpec { picture: picture.clone(), mask: None, strength: 0.5 });
+        latents(&made(&model, &GenerateSpec { init, prompt: prompt.to_owned(), ..request(None, "", 3.0) }))
+    };
+    // Half of eight steps are made.
+    assert_eq!(make("a [red:blue:0.5] cube"), make("a [red:blue:2] cube"));
+    assert_ne!(make("a [red:blue:3] cube"), make("a [red:blue:2] cube"));
+    assert_eq!(make("a [red:blue:4] cube"), make("a red cube"));
+}
+
+#[test]
 fn what_is_no_word_is_not_read() {
     let model = load("two");
     let make = |prompt: &str| made(&model, &GenerateSpec { prompt: prompt.to_owned(), ..request(None, "", 3.0) });
@@ -346,6 +360,18 @@ fn both_prompts_are_filled_up_to_as_many_chunks() {
 fn a_model_says_how_large_its_pictures_are() {
     assert_eq!(own_side(&model("xl").1), Some(16));
     assert_eq!(own_side(&ModelFiles::Folder("nowhere".into())), None);
+}
+
+#[test]
+fn an_autoencoder_that_would_overflow_computes_in_32_bits() {
+    let (_folder, files) = model("xl");
+    let load = |dtype| Vae::load(&files.sub("vae").unwrap(), dtype, &Device::Cpu).unwrap();
+    let latents = expected()["noise"].to_dtype(DType::F16).unwrap();
+    let cx = TaskCx::detached();
+    let half = load(DType::F16).decode(&latents, &cx).unwrap();
+    assert_eq!(half.dtype(), DType::F16);
+    let whole = load(DType::F32).decode(&latents.to_dtype(DType::F32).unwrap(), &cx).unwrap();
+    assert_eq!(numbers(&half), numbers(&whole.to_dtype(DType::F16).unwrap()));
 }
 
 #[test]

@@ -201,6 +201,18 @@ impl Emphasis {
             Self::None => "none",
         }
     }
+
+    /// The name that people see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A1111 => "A1111",
+            Self::A1111NoNorm => "A1111, no norm",
+            Self::ComfyUi => "ComfyUI",
+            Self::Compel => "Compel",
+            Self::Ignore => "Ignored",
+            Self::None => "Brackets are words",
+        }
+    }
 }
 
 impl std::str::FromStr for Emphasis {

@@ -131,10 +131,11 @@ impl Diffusion {
         let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;
         let start = inpainting.as_ref().map(|inpainting| &inpainting.start);
         let steps = steps_made(&Walk::new(method, &self.scheduler, spec.sampling.steps as usize), start);
-        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, &self.unet, &mut remarks, cx)?;
+        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, self.unet.config(), &mut remarks, cx)?;
         let factor = self.vae.factor();
         let preview = LatentPreview::new(&self.vae, &self.preview_weights, self.dtype, &self.device);
         let run = Run {
+            unet: &self.unet,
             guidance: &guidance,
             scheduler: &self.scheduler,
             sampling: &spec.sampling,

@@ -11,7 +11,7 @@ use crate::base::task::TaskCx;
 use crate::job::sampling::Sampling;
 use crate::job::spec::GenerateSpec;
 use crate::models::Result;
-use crate::models::diffusion::{AddedText, Conditions, TimeIds, Unet};
+use crate::models::diffusion::{AddedText, Conditions, TimeIds, UnetConfig};
 use crate::models::error::ModelError;
 use crate::prompt::emphasis::Fragment;
 
@@ -57,9 +57,13 @@ pub(super) struct Sizes {
     pub(super) negative: TimeIds,
 }
 
+/// What a net makes of latents (batch, channels, h, w) under conditions.
+pub(super) type Net<'a> = dyn Fn(&Tensor, &Conditions) -> Result<Tensor> + 'a;
+
 /// What steers a run.
-pub(super) struct Guidance<'a> {
-    unet: &'a Unet,
+pub(super) struct Guidance {
+    /// Whether the net is told the scale instead of being asked twice; there is one part then.
+    is_told_scale: bool,
     prompt: Timeline<Vec<Part>>,
     negative: Timeline<Encoded>,
     sizes: Option<Sizes>,
@@ -69,19 +73,20 @@ pub(super) struct Guidance<'a> {
     rescale: f64,
 }
 
-impl<'a> Guidance<'a> {
+impl Guidance {
     /// What steers pictures of `size` that `spec` asks for, made in `steps` steps; remarks say what of it changes nothing.
     pub(super) fn new(
         spec: &GenerateSpec,
         (size, steps): (Extent, usize),
         conditioner: &Conditioner,
-        unet: &'a Unet,
+        net: &UnetConfig,
         remarks: &mut Vec<String>,
         cx: &TaskCx<'_>,
     ) -> Result<Self> {
         let Sampling { clip_skip, emphasis, guidance, guidance_rescale, .. } = spec.sampling;
         let script = Script::new(spec, steps, remarks);
-        if unet.config().time_cond_proj_dim.is_some() {
+        let is_told_scale = net.time_cond_proj_dim.is_some();
+        if is_told_scale {
             if script.prompt.iter().any(|(_, parts)| parts.len() > 1) {
                 let text = "this model was trained to follow one prompt, with its guidance built in; take AND out of the prompt";
                 return Err(ModelError::BadInput(text.to_owned()));
@@ -100,7 +105,7 @@ impl<'a> Guidance<'a> {
         let (prompt, negative) = reader.read(script, cx)?;
         let nothing = || ModelError::BadInput("there is no prompt for any step".to_owned());
         Ok(Self {
-            unet,
+            is_told_scale,
             prompt: Timeline::new(prompt).ok_or_else(nothing)?,
             negative: Timeline::new(negative).ok_or_else(nothing)?,
             sizes: conditioner.sizes(size),
@@ -114,17 +119,16 @@ impl<'a> Guidance<'a> {
         self.negative.last.states.dtype()
     }
 
-    /// The net's guided output for `input` (1, channels, h, w) at a step counted from 1.
-    pub(super) fn output(&self, input: &Tensor, timestep: f64, step: usize, cx: &TaskCx<'_>) -> Result<Tensor> {
+    /// The guided output for `input` (1, channels, h, w) at a step counted from 1. `net` gives that of the net alone for inputs and
+    /// conditions of any batch.
+    pub(super) fn output(&self, input: &Tensor, step: usize, net: &Net<'_>) -> Result<Tensor> {
         let (parts, negative) = (self.prompt.at(step), self.negative.at(step));
-        let is_told_scale = self.unet.config().time_cond_proj_dim.is_some();
-        // A net that is told the scale is given one part: `new` sees to that.
         if let [Part { prompt, weight }] = parts.as_slice()
-            && (is_told_scale || (self.scale <= 1.0 && *weight == 1.0))
+            && (self.is_told_scale || (self.scale <= 1.0 && *weight == 1.0))
         {
-            return self.net(input, timestep, &[prompt], self.ids(true), cx);
+            return self.asked(input, &[prompt], self.ids(true), net);
         }
-        let outputs = self.outputs(input, timestep, parts, negative, cx)?;
+        let outputs = self.outputs(input, parts, negative, net)?;
         let without = outputs.narrow(0, 0, 1)?;
         let scale = self.scale.max(1.0);
         let followed = |scale: f64| -> Result<Tensor> {
@@ -143,23 +147,16 @@ impl<'a> Guidance<'a> {
     }
 
     /// The outputs for the negative prompt and for each part.
-    fn outputs(
-        &self,
-        input: &Tensor,
-        timestep: f64,
-        parts: &[Part],
-        negative: &Encoded,
-        cx: &TaskCx<'_>,
-    ) -> Result<Tensor> {
+    fn outputs(&self, input: &Tensor, parts: &[Part], negative: &Encoded, net: &Net<'_>) -> Result<Tensor> {
         let prompts: Vec<&Encoded> = parts.iter().map(|part| &part.prompt).collect();
         let (ids, other) = (self.ids(true), self.ids(false));
         if ids == other {
             let all: Vec<&Encoded> = std::iter::once(negative).chain(prompts).collect();
-            return self.net(input, timestep, &all, ids, cx);
+            return self.asked(input, &all, ids, net);
         }
         // The net is told the same sizes for all of a batch.
-        let without = self.net(input, timestep, &[negative], other, cx)?;
-        Ok(Tensor::cat(&[without, self.net(input, timestep, &prompts, ids, cx)?], 0)?)
+        let without = self.asked(input, &[negative], other, net)?;
+        Ok(Tensor::cat(&[without, self.asked(input, &prompts, ids, net)?], 0)?)
     }
 
     /// The sizes that belong to the prompt, or to the negative one.
@@ -168,17 +165,9 @@ impl<'a> Guidance<'a> {
     }
 
     /// One call of the net with a batch of prompts.
-    fn net(
-        &self,
-        input: &Tensor,
-        timestep: f64,
-        prompts: &[&Encoded],
-        ids: Option<&TimeIds>,
-        cx: &TaskCx<'_>,
-    ) -> Result<Tensor> {
-        let conditions = conditions(prompts, ids, self.scale)?;
+    fn asked(&self, input: &Tensor, prompts: &[&Encoded], ids: Option<&TimeIds>, net: &Net<'_>) -> Result<Tensor> {
         let inputs = vec![input; prompts.len()];
-        self.unet.forward(&Tensor::cat(&inputs, 0)?, timestep, &conditions, None, None, cx)
+        net(&Tensor::cat(&inputs, 0)?, &conditions(prompts, ids, self.scale)?)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::sampling::Sampling;
 use crate::models::Result;
+use crate::models::diffusion::{Conditions, Unet};
 use crate::models::rng::Generator;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
@@ -24,7 +25,8 @@ pub(super) struct Start {
 
 /// Everything that a run needs besides its seed.
 pub(super) struct Run<'a> {
-    pub(super) guidance: &'a Guidance<'a>,
+    pub(super) unet: &'a Unet,
+    pub(super) guidance: &'a Guidance,
     pub(super) scheduler: &'a SchedulerConfig,
     pub(super) sampling: &'a Sampling,
     pub(super) method: Method,
@@ -51,7 +53,10 @@ impl Run<'_> {
             cx.checkpoint()?;
             let input = walk.net_input(&sample, index)?.to_dtype(self.guidance.dtype())?;
             let step = walk.step_of(index) - walk.step_of(first) + 1;
-            let output = self.guidance.output(&input, walk.timesteps()[index], step, cx)?;
+            let net = |latents: &Tensor, conditions: &Conditions| {
+                self.unet.forward(latents, walk.timesteps()[index], conditions, None, None, cx)
+            };
+            let output = self.guidance.output(&input, step, &net)?;
             let fresh = walk.wants_noise(index).then(|| self.draw(&mut rng)).transpose()?;
             let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
             sample = match self.start {
