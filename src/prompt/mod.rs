@@ -6,6 +6,7 @@ pub mod comment;
 pub mod compose;
 pub mod diagnostic;
 pub mod emphasis;
+pub mod expand;
 pub mod library;
 pub mod lint;
 pub mod modifier;
