@@ -10,6 +10,7 @@ mod generate;
 mod heatmap;
 mod json;
 mod others;
+mod prompt;
 mod session;
 mod tour;
 mod tour_report;
@@ -50,6 +51,7 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(Command::Compare(compare)) => compare::run(&compare, &mut session)?,
         Some(Command::Embed(embed)) => others::embed(&embed, &mut session)?,
         Some(Command::Bench(bench)) => others::bench(&bench, &mut session)?,
+        Some(Command::Prompt { command }) => prompt::run(&command)?,
         Some(Command::Models { command: Models::List { json } }) => others::list_models(json, &options)?,
         Some(Command::Models { command: Models::Check(check) }) => check::run(&check, &mut session)?,
     }

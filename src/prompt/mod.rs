@@ -5,6 +5,7 @@
 pub mod comment;
 pub mod compose;
 pub mod diagnostic;
+pub mod dialect;
 pub mod emphasis;
 pub mod expand;
 pub mod library;
@@ -16,3 +17,4 @@ pub mod schedule;
 pub mod source;
 pub mod stages;
 pub mod template;
+pub mod tree;

@@ -20,9 +20,12 @@
 mod choice;
 mod comments;
 mod generator;
+mod lines;
 mod parser;
 mod syntax;
+mod variants;
 pub mod wildcards;
+mod wrap;
 
 use super::diagnostic::{self, Diagnostic};
 use generator::{Context, World};
@@ -55,11 +58,14 @@ pub fn expand(template: &str, wildcards: &Wildcards, wanted: Wanted) -> Expansio
         return Expansion::default();
     }
     let mut diagnostics = Vec::new();
-    let root = parser::parse(template, &mut diagnostics);
+    let root = parser::parse(template, None, &mut diagnostics);
     let world = World::new(wildcards, wanted.seed);
     let mut prompts = Vec::new();
     let mut generator = generator::make(&root, &Context::new(wanted.method), &world);
-    while prompts.len() < wanted.count {
+    // A template that is nothing but a choice with an endless sampler has no last combination.
+    let is_endless = root.method().is_some_and(Method::is_endless) && !wanted.method.is_endless();
+    let count = if is_endless { wanted.count.min(1) } else { wanted.count };
+    while prompts.len() < count {
         match generator.next(&world) {
             Some(prompt) => prompts.push(prompt),
             None => break,

@@ -14,10 +14,10 @@ pub(super) const DEEPEST: usize = 64;
 /// What stands between several choices if nothing else is asked for.
 const SEPARATOR: &str = ",";
 
-/// Reads a template.
-pub(super) fn parse(template: &str, diagnostics: &mut Vec<Diagnostic>) -> Rc<Node> {
+/// Reads a template. What comes from a wildcard's line stands where the wildcard does: at `origin`.
+pub(super) fn parse(template: &str, origin: Option<&Place>, diagnostics: &mut Vec<Diagnostic>) -> Rc<Node> {
     let traced = comments::strip(template);
-    let mut parser = Parser { text: traced.text(), traced: &traced, ends: Vec::new(), diagnostics };
+    let mut parser = Parser { text: traced.text(), traced: &traced, origin, ends: Vec::new(), diagnostics };
     parser.match_brackets();
     parser.prompt(0, traced.text().len(), Inside::Nothing, 0)
 }
@@ -34,6 +34,7 @@ enum Inside {
 struct Parser<'a> {
     text: &'a str,
     traced: &'a Traced,
+    origin: Option<&'a Place>,
     /// The opening brackets that are closed, and where, ascending.
     ends: Vec<(usize, usize)>,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -59,7 +60,12 @@ impl<'a> Parser<'a> {
     }
 
     fn remark(&mut self, from: usize, to: usize, make: impl FnOnce(std::ops::Range<usize>) -> Diagnostic) {
-        diagnostic::add(self.diagnostics, || make(self.traced.span(from..to)));
+        let span = self.span(from, to);
+        diagnostic::add(self.diagnostics, || make(span));
+    }
+
+    fn span(&self, from: usize, to: usize) -> std::ops::Range<usize> {
+        self.origin.map_or_else(|| self.traced.span(from..to), |origin| origin.0.clone())
     }
 
     /// Where the `{` at byte `at` is closed.
@@ -135,7 +141,7 @@ impl<'a> Parser<'a> {
             self.remark(from - 2, to + 1, |span| Diagnostic::error("bad-variable", span, message));
             return None;
         }
-        let place = Place(self.traced.span(from - 2..to + 1));
+        let place = Place(self.span(from - 2, to + 1));
         let name = name.to_owned();
         let rest = trimmed.get(name.len()..).unwrap_or_default().trim_start();
         if rest.is_empty() {
@@ -244,7 +250,7 @@ impl<'a> Parser<'a> {
         let node = self.prompt(from, from + trimmed.len(), Inside::Path, depth + 1);
         let variables =
             spec.map_or_else(Vec::new, |spec| self.parameters(path_end + 1, path_end + 1 + spec.len(), depth));
-        let place = Place(self.traced.span(at..close + 2));
+        let place = Place(self.span(at, close + 2));
         Some((Rc::new(Node::Wildcard { path: node, method, variables, place }), close + 2))
     }
 
