@@ -56,6 +56,11 @@ pub(super) enum Command {
     Embed(Embed),
     /// Time the parts of a model
     Bench(Bench),
+    /// Read, expand and translate prompts
+    Prompt {
+        #[command(subcommand)]
+        command: super::prompt::Prompt,
+    },
     /// Models that are known by name
     Models {
         #[command(subcommand)]

@@ -51,18 +51,25 @@ pub fn parse(text: &str) -> (Vec<Fragment>, Vec<Diagnostic>) {
 
 /// As [`parse`], of a text that comes from another one: spans are those of the source.
 pub fn parse_traced(text: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Vec<Fragment> {
+    merge(text, pieces(text, diagnostics))
+}
+
+/// The fragments before neighbours of equal weight are joined.
+pub(super) fn pieces(text: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Vec<Piece> {
     let mut parser = Parser::new(text);
     parser.run();
     diagnostics.append(&mut parser.diagnostics);
-    merge(text, parser.pieces)
+    parser.pieces
 }
 
-/// A fragment before neighbours of equal weight are joined.
-struct Piece {
-    text: Range<usize>,
-    /// Its brackets' and escapes' bytes included.
-    whole: Range<usize>,
-    weight: f64,
+/// A part of a fragment, in bytes of the text that was read.
+pub(super) struct Piece {
+    /// What the tokenizer gets.
+    pub(super) text: Range<usize>,
+    /// The same with the backslash before it.
+    pub(super) whole: Range<usize>,
+    /// How much it counts.
+    pub(super) weight: f64,
 }
 
 struct Parser<'a> {
@@ -248,13 +255,12 @@ fn merge(traced: &Traced, pieces: Vec<Piece>) -> Vec<Fragment> {
         let span = traced.span(piece.whole);
         match fragments.last_mut() {
             Some(last) if last.weight == piece.weight => {
-                if last.text.is_empty() {
-                    last.span.start = span.start;
-                }
+                last.span = match (last.text.is_empty(), text.is_empty()) {
+                    (_, true) => last.span.clone(),
+                    (true, false) => span,
+                    (false, false) => last.span.start.min(span.start)..last.span.end.max(span.end),
+                };
                 last.text.push_str(text);
-                if !text.is_empty() {
-                    last.span = last.span.start.min(span.start)..last.span.end.max(span.end);
-                }
             }
             _ => fragments.push(Fragment { text: text.to_owned(), weight: piece.weight, span }),
         }

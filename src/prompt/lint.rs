@@ -94,7 +94,9 @@ pub fn embeddings(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Diagnostic
         let name = rest.get(..length).unwrap_or_default();
         if !is_known(name) {
             let message = format!("there is no embedding called \"{name}\"; its name is read as words");
-            diagnostic::add(&mut found, || Diagnostic::error("unknown-embedding", at..at + mark.len() + length, message));
+            diagnostic::add(&mut found, || {
+                Diagnostic::error("unknown-embedding", at..at + mark.len() + length, message)
+            });
         }
     }
     found
@@ -145,7 +147,8 @@ fn characters(text: &str, found: &mut Vec<Diagnostic>) {
             ]
         });
         if scripts.iter().filter(|is_there| **is_there).count() > 1 {
-            let message = format!("\"{letters}\" mixes letters of two scripts that look alike; models do not know such words");
+            let message =
+                format!("\"{letters}\" mixes letters of two scripts that look alike; models do not know such words");
             diagnostic::add(found, || Diagnostic::warning("mixed-script", word.clone(), message));
         }
     }
@@ -160,8 +163,10 @@ fn phrases(text: &str) -> Vec<Phrase> {
     let mut from = 0;
     for end in text.match_indices(SEPARATORS).map(|(at, _)| at).chain([text.len()]) {
         // A point inside a number separates nothing.
-        let around = (text.get(..end).and_then(|t| t.chars().next_back()), text.get(end + 1..).and_then(|t| t.chars().next()));
-        let in_number = text.get(end..).is_some_and(|rest| rest.starts_with('.')) && around.1.is_some_and(|c| c.is_ascii_digit());
+        let around =
+            (text.get(..end).and_then(|t| t.chars().next_back()), text.get(end + 1..).and_then(|t| t.chars().next()));
+        let in_number =
+            text.get(end..).is_some_and(|rest| rest.starts_with('.')) && around.1.is_some_and(|c| c.is_ascii_digit());
         if in_number {
             continue;
         }
@@ -193,7 +198,8 @@ fn duplicates(text: &str, phrases: &[Phrase], found: &mut Vec<Diagnostic>) {
             continue;
         }
         let whole = text.get(phrase.span.clone()).unwrap_or_default();
-        let remark = Diagnostic::warning("duplicate", phrase.span.clone(), format!("\"{}\" is said twice", phrase.plain));
+        let remark =
+            Diagnostic::warning("duplicate", phrase.span.clone(), format!("\"{}\" is said twice", phrase.plain));
         // Removing is safe only where no bracket reaches across the phrase's ends.
         let before = text.get(..phrase.span.start).unwrap_or_default().trim_end();
         let is_whole = plain(whole) == whole.to_lowercase() && before.ends_with(',');

@@ -5,7 +5,9 @@
 pub mod comment;
 pub mod compose;
 pub mod diagnostic;
+pub mod dialect;
 pub mod emphasis;
+pub mod expand;
 pub mod library;
 pub mod lint;
 pub mod modifier;
@@ -15,3 +17,4 @@ pub mod schedule;
 pub mod source;
 pub mod stages;
 pub mod template;
+pub mod tree;

@@ -38,7 +38,9 @@ pub fn cut(source: &Traced, diagnostics: &mut Vec<Diagnostic>) -> (Traced, Vec<E
         // Without another > nothing further on can be one.
         let Some(close) = text.get(colon + 1..).and_then(|rest| rest.find('>')).map(|end| colon + 1 + end) else {
             let message = "this < is never closed and is read as text; an extra network looks like <lora:name:0.8>";
-            diagnostic::add(diagnostics, || Diagnostic::warning("unclosed-bracket", source.span(open..open + 1), message));
+            diagnostic::add(diagnostics, || {
+                Diagnostic::warning("unclosed-bracket", source.span(open..open + 1), message)
+            });
             break;
         };
         if close == colon + 1 {
@@ -70,7 +72,9 @@ fn network(kind: &str, args: &str, span: Range<usize>, diagnostics: &mut Vec<Dia
         let text = given.or_else(|| by_place.next().map(String::as_str));
         let number = text.map(|text| text.trim()).map(parse_number);
         if number == Some(None) {
-            let message = format!("the weight of {kind} {name} is not a number, so it counts {default}; write <{kind}:{name}:0.8>");
+            let message = format!(
+                "the weight of {kind} {name} is not a number, so it counts {default}; write <{kind}:{name}:0.8>"
+            );
             diagnostic::add(diagnostics, || Diagnostic::error("bad-weight", span.clone(), message));
         }
         number.flatten().unwrap_or(default)

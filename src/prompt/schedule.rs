@@ -95,7 +95,13 @@ impl Schedule {
                 }
                 Operation::Next(end) | Operation::When(end) => end,
                 Operation::End => next + 1,
-                Operation::Switch { until, from, to, .. } => if i64::from(step) <= until { from } else { to },
+                Operation::Switch { until, from, to, .. } => {
+                    if i64::from(step) <= until {
+                        from
+                    } else {
+                        to
+                    }
+                }
                 Operation::Alternate { first, count } => {
                     let chosen = first + (step.max(1) as usize - 1) % count.max(1);
                     self.options.get(chosen).copied().unwrap_or(self.operations.len())
@@ -247,8 +253,12 @@ impl<'a> Compiler<'a> {
 
     /// `[to:when]` or `[from:to:when]`; not if what is in the place of `when` is not a number.
     fn switch(&mut self, open: &Open, close: usize) -> bool {
-        let colons: Vec<(usize, usize)> =
-            open.separators.iter().filter(|(_, _, is_bar)| !is_bar).map(|(operation, at, _)| (*operation, *at)).collect();
+        let colons: Vec<(usize, usize)> = open
+            .separators
+            .iter()
+            .filter(|(_, _, is_bar)| !is_bar)
+            .map(|(operation, at, _)| (*operation, *at))
+            .collect();
         let Some(&(last, last_at)) = colons.last() else { return false };
         let Some(&Operation::Text(close_at, close_end)) = self.operations.get(close) else { return false };
         let number = self.text.get(last_at + 1..close_at).unwrap_or_default().trim_matches(is_space);
@@ -274,7 +284,14 @@ impl<'a> Compiler<'a> {
         true
     }
 
-    fn remark_on_switch(&mut self, open: &Open, last_at: usize, number: &str, until: i64, whole: std::ops::Range<usize>) {
+    fn remark_on_switch(
+        &mut self,
+        open: &Open,
+        last_at: usize,
+        number: &str,
+        until: i64,
+        whole: std::ops::Range<usize>,
+    ) {
         let (source, steps) = (self.source, self.timing.steps);
         if let Some((_, at, _)) = open.separators.iter().find(|(_, _, is_bar)| *is_bar) {
             let message = "this | is read as text; for an alternation inside a schedule write [[a|b]:c:0.5]";
@@ -295,7 +312,9 @@ impl<'a> Compiler<'a> {
             });
         } else if never_ends {
             let message = format!("what comes after the colon never appears: there are {steps} steps");
-            diagnostic::add(&mut self.diagnostics, || Diagnostic::warning("never-reached", source.span(whole), message));
+            diagnostic::add(&mut self.diagnostics, || {
+                Diagnostic::warning("never-reached", source.span(whole), message)
+            });
         }
     }
 

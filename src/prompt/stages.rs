@@ -71,7 +71,8 @@ impl Stages {
 
     /// The steps up to which a stretch holds, ascending; the last one is the number of steps.
     pub fn boundaries(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self.schedules.iter().flat_map(|schedule| schedule.boundaries().iter().copied()).collect();
+        let mut all: Vec<u32> =
+            self.schedules.iter().flat_map(|schedule| schedule.boundaries().iter().copied()).collect();
         all.sort_unstable();
         all.dedup();
         all
