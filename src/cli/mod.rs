@@ -11,6 +11,7 @@ mod heatmap;
 mod json;
 mod lora;
 mod others;
+mod prompt;
 mod session;
 mod tour;
 mod tour_report;
@@ -51,6 +52,7 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(Command::Compare(compare)) => compare::run(&compare, &mut session)?,
         Some(Command::Embed(embed)) => others::embed(&embed, &mut session)?,
         Some(Command::Bench(bench)) => others::bench(&bench, &mut session)?,
+        Some(Command::Prompt { command }) => prompt::run(&command)?,
         Some(Command::Models { command: Models::List { json } }) => others::list_models(json, &options)?,
         Some(Command::Models { command: Models::Check(check) }) => check::run(&check, &mut session)?,
     }

@@ -104,9 +104,8 @@ impl CandleBackend {
     }
 
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let counts =
-            self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts).map_err(|e| job_error("Counting", e))?;
-        Ok(JobOutput::TokenCounts(counts))
+        let counts = self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts, spec.emphasis);
+        counts.map(JobOutput::TokenCounts).map_err(|error| job_error("Counting", error))
     }
 
     fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
