@@ -1,17 +1,22 @@
-//! A model's files: a folder on disk, or one embedded in the program. Nothing else in the project opens model files.
+//! A model's files: a folder on disk, one embedded in the program, or one composed from a single file. Nothing else in the project opens model files.
 //!
 //! Weights are read from safetensors only; pickled files are never executed. Every error names the file. No file, however
 //! damaged or hostile, causes a panic or an allocation larger than itself.
 
+pub mod checkpoint;
+mod composed;
 mod header;
 pub mod ldm;
 mod weights;
 
+pub use composed::Composed;
+pub use header::Kind as Precision;
 pub use weights::{Naming, Place, Weights};
 
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
@@ -79,6 +84,8 @@ pub enum ModelFiles {
     Folder(PathBuf),
     /// A folder inside the program.
     Embedded(&'static include_dir::Dir<'static>),
+    /// A folder that is nowhere: a view of a single file.
+    Composed(Arc<Composed>),
 }
 
 impl ModelFiles {
@@ -90,6 +97,7 @@ impl ModelFiles {
                 path.is_dir().then_some(Self::Folder(path))
             }
             Self::Embedded(dir) => dir.get_dir(dir.path().join(name)).map(Self::Embedded),
+            Self::Composed(composed) => composed.sub(name),
         }
     }
 
@@ -98,6 +106,7 @@ impl ModelFiles {
         match self {
             Self::Folder(path) => path.join(file),
             Self::Embedded(dir) => Path::new("(built in)").join(dir.path()).join(file),
+            Self::Composed(composed) => composed.path_of(file),
         }
     }
 
@@ -106,6 +115,7 @@ impl ModelFiles {
         match self {
             Self::Folder(path) => path.join(file).is_file(),
             Self::Embedded(dir) => dir.get_file(dir.path().join(file)).is_some(),
+            Self::Composed(composed) => composed.has(file),
         }
     }
 
@@ -122,6 +132,7 @@ impl ModelFiles {
                     _ => ModelError::BadFile { path, reason: error.to_string() },
                 })
             }
+            Self::Composed(composed) => composed.read(file),
             Self::Embedded(dir) => dir
                 .get_file(dir.path().join(file))
                 .map(|found| Cow::Borrowed(found.contents()))
@@ -143,7 +154,10 @@ impl ModelFiles {
     /// # Errors
     /// If the file is not there, cut short, or not safetensors.
     pub fn weights(&self, file: &str) -> Result<Weights> {
-        Weights::open(self, file)
+        match self {
+            Self::Composed(composed) => composed.weights(file),
+            Self::Folder(_) | Self::Embedded(_) => Weights::open(self, file),
+        }
     }
 
     /// The tensors of `file` by its own names, converted to `dtype` on `device` as they are asked for.
@@ -155,18 +169,21 @@ impl ModelFiles {
     }
 
     /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped, and for weights that are in parts or
-    /// at half precision those files are taken.
+    /// at half precision those files are taken. Of a model in a single file it is that file's.
     ///
     /// # Errors
     /// If a file that is there cannot be read, or the task is cancelled.
     pub fn sha256(&self, files: &[&str], cx: &TaskCx<'_>) -> Result<String> {
+        if let Self::Composed(composed) = self {
+            return sha256_of(composed.whole(), cx);
+        }
         let mut hash = Sha256::new();
         let all = files.iter().flat_map(|file| weights::all_found(self, file));
         for file in all.filter(|file| self.has(file)) {
             let file = file.as_str();
             hash.update(file.as_bytes());
             match self {
-                Self::Embedded(_) => hash.update(self.read(file)?),
+                Self::Embedded(_) | Self::Composed(_) => hash.update(self.read(file)?),
                 Self::Folder(_) => hash_file(&self.path_of(file), &mut hash, cx)?,
             }
         }
