@@ -1,24 +1,17 @@
-//! 3x3 convolution. On the CPU in 32 bits: strips of the picture are unfolded into columns and multiplied by the weights, two to
-//! five times as fast as candle's own; everywhere else candle's.
-//!
-//! Invariant: strips are cut by the sizes alone, so that results are the same bits whatever the number of threads.
+//! Convolutions with 3x3 and 1x1 taps. On the CPU in 32 bits our own: by Winograd's filtering where that pays, else by unfolding;
+//! everywhere else candle's.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 use candle_nn::VarBuilder;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::contiguous;
+use super::product::pack_rows;
+use super::{contiguous, direct, winograd};
 use crate::models::error::Result;
 
-/// Side of the kernel.
-const SIDE: usize = 3;
-/// Pixels of a strip: its columns should stay in the processor's cache.
-const STRIP: usize = 384;
-/// Output channels that are computed together where a picture is a single strip.
-const CHANNELS: usize = 64;
-
 /// Where the kernel goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     /// Pixels from one place to the next, on both axes.
     pub stride: usize,
@@ -29,31 +22,53 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Keeps the size.
+    /// Keeps the size, with 3x3 taps.
     pub const SAME: Self = Self { stride: 1, before: 1, after: 1 };
+    /// Keeps the size, with a single tap.
+    pub const POINT: Self = Self { stride: 1, before: 0, after: 0 };
 
     /// How many places there are along `length` pixels.
-    fn places(self, length: usize) -> usize {
-        (length + self.before + self.after).saturating_sub(SIDE) / self.stride + 1
+    fn places(self, length: usize, side: usize) -> usize {
+        (length + self.before + self.after).checked_sub(side).map_or(0, |room| room / self.stride + 1)
     }
 }
 
-/// A 3x3 convolution with bias.
+/// A convolution with 3x3 taps.
+pub type Conv3x3 = Conv<3>;
+/// A convolution with a single tap: the same linear map at every pixel.
+pub type Conv1x1 = Conv<1>;
+
+/// A convolution with `SIDE` x `SIDE` taps.
 #[derive(Debug)]
-pub struct Conv3x3 {
-    weight: Tensor,
-    bias: Tensor,
+pub struct Conv<const SIDE: usize> {
+    kernel: Kernel,
     geometry: Geometry,
 }
 
-impl Conv3x3 {
-    /// Reads `weight` (outputs, inputs, 3, 3) and `bias` (outputs).
+#[derive(Debug)]
+enum Kernel {
+    /// For the CPU in 32 bits.
+    Packed(Arc<Packed>),
+    /// (outputs, inputs, SIDE, SIDE) and (outputs).
+    Plain { weight: Tensor, bias: Tensor },
+}
+
+/// Weights as panels of rows, (outputs / ROWS, inputs * SIDE * SIDE, ROWS), and bias, (outputs).
+#[derive(Debug)]
+struct Packed {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+impl<const SIDE: usize> Conv<SIDE> {
+    /// Reads `weight` (outputs, inputs, SIDE, SIDE) and `bias` (outputs).
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
     pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
-        let weight = vb.get((outputs, inputs, SIDE, SIDE), "weight")?.contiguous()?;
-        Ok(Self { weight, bias: vb.get(outputs, "bias")?.contiguous()?, geometry })
+        let bias = vb.get(outputs, "bias")?;
+        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, &bias, geometry)
     }
 
     /// As [`Self::load`], for a convolution without bias.
@@ -61,9 +76,26 @@ impl Conv3x3 {
     /// # Errors
     /// If the weight is missing or of another shape.
     pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
-        let weight = vb.get((outputs, inputs, SIDE, SIDE), "weight")?.contiguous()?;
+        let weight = vb.get((outputs, inputs, SIDE, SIDE), "weight")?;
         let bias = Tensor::zeros(outputs, weight.dtype(), weight.device())?;
-        Ok(Self { weight, bias, geometry })
+        Self::new(&weight, &bias, geometry)
+    }
+
+    fn new(weight: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Self> {
+        let (outputs, inputs, height, width) = weight.dims4()?;
+        if [height, width] != [SIDE; 2] || bias.dims() != [outputs] || inputs == 0 || outputs == 0 {
+            let text =
+                format!("a {SIDE}x{SIDE} convolution has weights {:?} and biases {:?}", weight.dims(), bias.dims());
+            return Err(crate::models::ModelError::BadInput(text));
+        }
+        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+            let weight = pack_rows(&numbers, inputs * SIDE * SIDE);
+            Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
+        } else {
+            Kernel::Plain { weight: weight.contiguous()?, bias: bias.reshape((1, (), 1, 1))? }
+        };
+        Ok(Self { kernel, geometry })
     }
 
     /// (batch, inputs, h, w) -> (batch, outputs, h', w').
@@ -72,190 +104,76 @@ impl Conv3x3 {
     /// If shapes do not fit.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let Geometry { stride, before, after } = self.geometry;
-        if xs.device().is_cpu() && xs.dtype() == DType::F32 {
-            return Ok(xs.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &Unfolded(self.geometry))?);
+        match &self.kernel {
+            Kernel::Packed(packed) => {
+                let op = Convolve::<SIDE> { packed: packed.clone(), geometry: self.geometry };
+                Ok(xs.contiguous()?.apply_op1_no_bwd(&op)?)
+            }
+            Kernel::Plain { weight, bias } if before == after => {
+                Ok(xs.conv2d(weight, before, stride, 1, 1)?.broadcast_add(bias)?)
+            }
+            Kernel::Plain { weight, bias } => {
+                let padded = xs.pad_with_zeros(2, before, after)?.pad_with_zeros(3, before, after)?;
+                Ok(padded.conv2d(weight, 0, stride, 1, 1)?.broadcast_add(bias)?)
+            }
         }
-        let padded = if before == after {
-            xs.conv2d(&self.weight, before, stride, 1, 1)?
-        } else {
-            xs.pad_with_zeros(2, before, after)?.pad_with_zeros(3, before, after)?.conv2d(
-                &self.weight,
-                0,
-                stride,
-                1,
-                1,
-            )?
-        };
-        Ok(padded.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?)
     }
 }
 
-struct Unfolded(Geometry);
-
-/// Sizes of one convolution.
-#[derive(Clone, Copy)]
-struct Sizes {
+struct Convolve<const SIDE: usize> {
+    packed: Arc<Packed>,
     geometry: Geometry,
-    inputs: usize,
-    height: usize,
-    width: usize,
-    out_height: usize,
-    out_width: usize,
 }
 
-/// A part of the work: some rows of some pictures, and some of the output channels.
-struct Part {
-    first_picture: usize,
-    pictures: usize,
-    first_row: usize,
-    rows: usize,
-    first_channel: usize,
-    channels: usize,
-}
-
-impl CustomOp3 for Unfolded {
+impl<const SIDE: usize> CustomOp1 for Convolve<SIDE> {
     fn name(&self) -> &'static str {
-        "conv3x3"
+        "convolution"
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (batch, inputs, height, width) = xs_layout.shape().dims4()?;
-        let (outputs, expected, _, _) = weight_layout.shape().dims4()?;
-        if inputs != expected {
-            candle_core::bail!("a convolution of {expected} channels was given {inputs}");
+    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (batch, channels, height, width) = layout.shape().dims4()?;
+        let (geometry, Packed { weight, bias, inputs }) = (self.geometry, &*self.packed);
+        if channels != *inputs {
+            candle_core::bail!("a convolution of {inputs} channels was given {channels}");
         }
-        let (xs, weight) = (contiguous(xs, xs_layout)?, contiguous(weight, weight_layout)?);
-        let bias = contiguous(bias, bias_layout)?;
-        let (out_height, out_width) = (self.0.places(height), self.0.places(width));
-        let sizes = Sizes { geometry: self.0, inputs, height, width, out_height, out_width };
-        let parts = parts(batch, outputs, sizes);
-        let area = out_height * out_width;
-        let computed: Vec<Vec<f32>> = (0..parts.len())
-            .into_par_iter()
-            .map(|index| {
-                let part = &parts[index];
-                let volume = inputs * height * width;
-                let pictures = &xs[part.first_picture * volume..][..part.pictures * volume];
-                multiply(part, &unfold(part, pictures, sizes), weight, bias, sizes)
-            })
-            .collect();
-        let mut out = vec![0f32; batch * outputs * area];
-        for (part, values) in parts.iter().zip(&computed) {
-            let pixels = part.rows * out_width;
-            for (index, row) in values.chunks_exact(pixels).enumerate() {
-                let (channel, picture) = (index / part.pictures, index % part.pictures);
-                let plane = (part.first_picture + picture) * outputs + part.first_channel + channel;
-                out[plane * area + part.first_row * out_width..][..pixels].copy_from_slice(row);
-            }
+        let xs = contiguous(xs, layout)?;
+        let (inputs, outputs) = (channels, bias.len());
+        let (out_height, out_width) = (geometry.places(height, SIDE), geometry.places(width, SIDE));
+        let shape = (batch, outputs, out_height, out_width).into();
+        let minimal = winograd::Sizes { batch, inputs, outputs, height, width };
+        if SIDE == 3 && geometry == Geometry::SAME && minimal.pays() {
+            return Ok((CpuStorage::F32(winograd::convolve(xs, weight, bias, minimal)), shape));
         }
-        Ok((CpuStorage::F32(out), (batch, outputs, out_height, out_width).into()))
+        let sizes = direct::Sizes::<SIDE> { geometry, batch, inputs, outputs, height, width, out_height, out_width };
+        Ok((CpuStorage::F32(direct::convolve(xs, weight, bias, sizes)), shape))
     }
-}
-
-fn parts(batch: usize, outputs: usize, sizes: Sizes) -> Vec<Part> {
-    let rows = (STRIP / sizes.out_width.max(1)).clamp(1, sizes.out_height.max(1));
-    // Unfolding anew for each block of channels pays only where there would be too few parts to share out.
-    let channels = if sizes.out_height <= rows { CHANNELS.max(outputs.div_ceil(4)) } else { outputs };
-    // Small pictures go together: reading the weights costs more than the pictures do.
-    let area = sizes.out_height * sizes.out_width;
-    let together = (STRIP / area.max(1)).clamp(1, batch.max(1));
-    let mut parts = Vec::new();
-    for first_picture in (0..batch).step_by(together) {
-        for first_row in (0..sizes.out_height).step_by(rows) {
-            for first_channel in (0..outputs).step_by(channels.max(1)) {
-                parts.push(Part {
-                    first_picture,
-                    pictures: together.min(batch - first_picture),
-                    first_row,
-                    rows: rows.min(sizes.out_height - first_row),
-                    first_channel,
-                    channels: channels.min(outputs - first_channel),
-                });
-            }
-        }
-    }
-    parts
-}
-
-/// The columns of a part, (inputs * 9, pictures * rows * out width): what each weight is multiplied by at each place.
-fn unfold(part: &Part, pictures: &[f32], sizes: Sizes) -> Vec<f32> {
-    let Sizes { geometry: Geometry { stride, before, .. }, inputs, height, width, out_width, .. } = sizes;
-    let pixels = part.rows * out_width;
-    let mut columns = vec![0f32; inputs * SIDE * SIDE * part.pictures * pixels];
-    for (index, column) in columns.chunks_exact_mut(pixels).enumerate() {
-        let (picture, index) = (index % part.pictures, index / part.pictures);
-        let (channel, ky, kx) = (index / (SIDE * SIDE), index / SIDE % SIDE, index % SIDE);
-        let plane = &pictures[(picture * inputs + channel) * height * width..][..height * width];
-        // Places whose pixel lies left of the picture, and the first whose pixel lies right of it.
-        let first = before.saturating_sub(kx).div_ceil(stride).min(out_width);
-        let end = (width + before).saturating_sub(kx).div_ceil(stride).clamp(first, out_width);
-        for (row, out) in column.chunks_exact_mut(out_width).enumerate() {
-            let y = (part.first_row + row) * stride + ky;
-            if y < before || y - before >= height || first == end {
-                continue;
-            }
-            let line = &plane[(y - before) * width..][..width];
-            let source = &line[first * stride + kx - before..];
-            let out = &mut out[first..end];
-            if stride == 1 {
-                out.copy_from_slice(&source[..out.len()]);
-            } else {
-                out.iter_mut().zip(source.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
-            }
-        }
-    }
-    columns
-}
-
-/// Weights times columns plus bias, (channels, pictures * rows * out width).
-fn multiply(part: &Part, columns: &[f32], weight: &[f32], bias: &[f32], sizes: Sizes) -> Vec<f32> {
-    let (depth, pixels) = (sizes.inputs * SIDE * SIDE, part.pictures * part.rows * sizes.out_width);
-    let bias = &bias[part.first_channel..][..part.channels];
-    let weight = &weight[part.first_channel * depth..][..part.channels * depth];
-    let mut out = vec![0f32; part.channels * pixels];
-    out.chunks_exact_mut(pixels).zip(bias).for_each(|(row, bias)| row.fill(*bias));
-    assert!(columns.len() == depth * pixels && out.len() == part.channels * pixels);
-    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
-    // Safety: the three slices have exactly the sizes that are passed on, checked above, and `out` overlaps no other.
-    unsafe {
-        gemm::gemm(
-            part.channels,
-            pixels,
-            depth,
-            out.as_mut_ptr(),
-            1,
-            pixels as isize,
-            true,
-            weight.as_ptr(),
-            1,
-            depth as isize,
-            columns.as_ptr(),
-            1,
-            pixels as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::models::rng::TorchRng;
     use candle_core::Device;
+
+    /// Relative RMS difference from candle in 64 bits.
+    fn difference<const SIDE: usize>(
+        geometry: Geometry,
+        [batch, inputs, outputs]: [usize; 3],
+        size: [usize; 2],
+    ) -> f64 {
+        let mut rng = TorchRng::new(7);
+        let mut random =
+            |shape: &[usize]| Tensor::from_vec(rng.randn(shape.iter().product()), shape, &Device::Cpu).unwrap();
+        let (weight, bias) = (random(&[outputs, inputs, SIDE, SIDE]), random(&[outputs]));
+        let xs = random(&[batch, inputs, size[0], size[1]]);
+        let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let got = Conv::<SIDE>::new(&weight, &bias, geometry).unwrap().forward(&xs).unwrap();
+        let want = Conv::<SIDE>::new(&wide(&weight), &wide(&bias), geometry).unwrap().forward(&wide(&xs)).unwrap();
+        assert_eq!(got.dims(), want.dims());
+        let energy = |t: Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+        (energy((wide(&got) - &want).unwrap()) / energy(want)).sqrt()
+    }
 
     #[test]
     fn equals_candle_at_every_geometry() {
@@ -266,19 +184,40 @@ mod tests {
             .into_iter()
             .flat_map(|g| [(1, 1), (2, 5), (7, 4), (8, 8), (30, 41), (3, 500)].map(|(h, w)| (g, h, w)))
         {
-            let random = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();
-            let conv = Conv3x3 { weight: random(&[130, 5, 3, 3]), bias: random(&[130]), geometry };
-            let xs = random(&[3, 5, height, width]);
             if geometry.before == 0 && height.min(width) < 2 {
                 continue;
             }
-            let got = conv.forward(&xs).unwrap();
-            let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
-            let exact = Conv3x3 { weight: wide(&conv.weight), bias: wide(&conv.bias), geometry };
-            let want = exact.forward(&wide(&xs)).unwrap();
-            assert_eq!(got.dims(), want.dims());
-            let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-            assert!(worst < 2e-5, "{geometry:?} {height}x{width}: {worst}");
+            for channels in [[3, 5, 130], [2, 70, 13], [1, 1, 1]] {
+                let worst = difference::<3>(geometry, channels, [height, width]);
+                assert!(worst < 2e-6, "{geometry:?} {channels:?} {height}x{width}: {worst}");
+            }
         }
+        for size in [[1, 1], [7, 19], [16, 16]] {
+            let worst = difference::<1>(Geometry::POINT, [2, 40, 331], size);
+            assert!(worst < 2e-6, "{size:?}: {worst}");
+        }
+    }
+
+    #[test]
+    fn many_channels_are_summed_block_by_block() {
+        for channels in [[2, 200, 50], [1, 1300, 7]] {
+            let worst = difference::<3>(Geometry::SAME, channels, [18, 23]);
+            assert!(worst < 2e-6, "{channels:?}: {worst}");
+            let worst = difference::<3>(Geometry { stride: 2, ..Geometry::SAME }, channels, [18, 23]);
+            assert!(worst < 2e-6, "{channels:?}: {worst}");
+        }
+    }
+
+    #[test]
+    fn results_are_the_same_bits_with_any_number_of_threads() {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let ones = |shape: &[usize]| TorchRng::new(3).randn(shape.iter().product());
+            let tensor = |shape: &[usize]| Tensor::from_vec(ones(shape), shape, &Device::Cpu).unwrap();
+            let conv = Conv3x3::new(&tensor(&[40, 30, 3, 3]), &tensor(&[40]), Geometry::SAME).unwrap();
+            pool.install(|| conv.forward(&tensor(&[2, 30, 40, 40])).unwrap().flatten_all().unwrap().to_vec1::<f32>())
+                .unwrap()
+        };
+        assert_eq!(run(1), run(3));
     }
 }

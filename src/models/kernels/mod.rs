@@ -3,12 +3,17 @@
 mod activation;
 mod attention;
 mod conv;
+mod direct;
+mod linear;
 mod norm;
+mod product;
 mod simd;
+mod winograd;
 
 pub use activation::{Activation, geglu};
 pub use attention::{Attending, attention};
-pub use conv::{Conv3x3, Geometry};
+pub use conv::{Conv1x1, Conv3x3, Geometry};
+pub use linear::Linear;
 pub use norm::GroupNorm;
 
 use candle_core::{CpuStorage, Layout};

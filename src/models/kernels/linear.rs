@@ -1,0 +1,233 @@
+//! Linear layers. On the CPU in 32 bits our own, with weights that are packed once; everywhere else candle's.
+//!
+//! Invariant: blocks are cut by the sizes alone, so that results are the same bits whatever the number of threads.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
+use candle_nn::VarBuilder;
+use pulp::Arch;
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
+use super::contiguous;
+use super::product::{COLUMNS, ROWS, Room, ZERO, add_product, pack_columns};
+use crate::models::error::Result;
+
+/// Rows that are computed together.
+const TOGETHER: usize = 8 * ROWS;
+/// Panels of outputs that are computed together.
+const PANELS: usize = 4;
+/// Inputs whose weights lie together.
+const DEPTH: usize = 512;
+/// Groups of rows from which on they are shared out; fewer share out the outputs.
+const GROUPS: usize = 8;
+
+thread_local! {
+    static PACKED: Room = Room::default();
+}
+
+/// x W' + b.
+#[derive(Debug)]
+pub struct Linear {
+    kernel: Kernel,
+    inputs: usize,
+    outputs: usize,
+}
+
+#[derive(Debug)]
+enum Kernel {
+    /// For the CPU in 32 bits.
+    Packed(Arc<Packed>),
+    Plain(candle_nn::Linear),
+}
+
+/// Weights as panels of columns, (outputs / COLUMNS, inputs, COLUMNS), and bias, (outputs).
+#[derive(Debug)]
+struct Packed {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+impl Linear {
+    /// Reads `weight` (outputs, inputs) and `bias` (outputs).
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        let bias = vb.get(outputs, "bias")?;
+        Self::new(&vb.get((outputs, inputs), "weight")?, Some(&bias))
+    }
+
+    /// As [`Self::load`], for a layer without bias.
+    ///
+    /// # Errors
+    /// If the weight is missing or of another shape.
+    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        Self::new(&vb.get((outputs, inputs), "weight")?, None)
+    }
+
+    /// Of `weight` (outputs, inputs) and `bias` (outputs).
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let (outputs, inputs) = weight.dims2()?;
+        if bias.is_some_and(|bias| bias.dims() != [outputs]) || inputs == 0 || outputs == 0 {
+            let text = format!("a linear layer has weights {:?} and other biases", weight.dims());
+            return Err(crate::models::ModelError::BadInput(text));
+        }
+        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+            let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
+            Kernel::Packed(Arc::new(Packed { weight: pack_columns(&numbers, inputs), bias, inputs }))
+        } else {
+            Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
+        };
+        Ok(Self { kernel, inputs, outputs })
+    }
+
+    /// Width of what goes in.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Width of what comes out.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// (.., inputs) -> (.., outputs).
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        Ok(match &self.kernel {
+            Kernel::Packed(packed) => xs.contiguous()?.apply_op1_no_bwd(&Apply(packed.clone()))?,
+            Kernel::Plain(linear) => linear.forward(xs)?,
+        })
+    }
+}
+
+struct Apply(Arc<Packed>);
+
+impl CustomOp1 for Apply {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Packed { inputs, bias, .. } = &*self.0;
+        let mut dims = layout.dims().to_vec();
+        match dims.last_mut() {
+            Some(last) if last == inputs => *last = bias.len(),
+            _ => candle_core::bail!("a linear layer of {inputs} inputs was given {dims:?}"),
+        }
+        Ok((CpuStorage::F32(apply(contiguous(xs, layout)?, &self.0)), dims.into()))
+    }
+}
+
+/// (rows, inputs) -> (rows, outputs).
+fn apply(xs: &[f32], packed: &Packed) -> Vec<f32> {
+    let (inputs, outputs) = (packed.inputs, packed.bias.len());
+    let rows = xs.len() / inputs;
+    let mut out = vec![0f32; rows * outputs];
+    if rows > (GROUPS - 1) * TOGETHER {
+        let groups = out.par_chunks_mut(TOGETHER * outputs).zip(xs.par_chunks(TOGETHER * inputs));
+        groups.for_each(|(out, xs)| multiply(xs, packed, 0, outputs, out));
+        return out;
+    }
+    let block = PANELS * COLUMNS;
+    let parts: Vec<Vec<f32>> = (0..outputs.div_ceil(block))
+        .into_par_iter()
+        .map(|part| {
+            let width = block.min(outputs - part * block);
+            let mut out = vec![0f32; rows * width];
+            for (xs, out) in xs.chunks(TOGETHER * inputs).zip(out.chunks_mut(TOGETHER * width)) {
+                multiply(xs, packed, part * block, width, out);
+            }
+            out
+        })
+        .collect();
+    for (part, values) in parts.iter().enumerate() {
+        let width = block.min(outputs - part * block);
+        for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
+            to[part * block..][..width].copy_from_slice(from);
+        }
+    }
+    out
+}
+
+/// (rows, inputs) -> (rows, width): the outputs from number `first` on.
+fn multiply(xs: &[f32], packed: &Packed, first: usize, width: usize, out: &mut [f32]) {
+    let (inputs, arch) = (packed.inputs, Arch::new());
+    let rows = xs.len() / inputs;
+    PACKED.with(|room| {
+        room.with(rows.next_multiple_of(ROWS) * inputs, |panels| {
+            for (xs, panel) in xs.chunks(ROWS * inputs).zip(panels.chunks_exact_mut(ROWS * inputs)) {
+                transpose(xs, inputs, panel);
+            }
+            for column in (0..width).step_by(COLUMNS) {
+                let weight = &packed.weight[(first + column) * inputs..][..COLUMNS * inputs];
+                let here = COLUMNS.min(width - column);
+                let bias = &packed.bias[first + column..][..here];
+                for (panel, out) in panels.chunks_exact(ROWS * inputs).zip(out.chunks_mut(ROWS * width)) {
+                    let mut tile = ZERO;
+                    for (rows, columns) in panel.chunks(DEPTH * ROWS).zip(weight.chunks(DEPTH * COLUMNS)) {
+                        add_product(arch, rows, columns, &mut tile);
+                    }
+                    for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
+                        let out = &mut out[column..][..here];
+                        out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| *to = sum + bias);
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// At most [`ROWS`] rows as a panel, (inputs, ROWS), with zeros where there are no more.
+fn transpose(xs: &[f32], inputs: usize, panel: &mut [f32]) {
+    if xs.len() < ROWS * inputs {
+        panel.fill(0.0);
+    }
+    for (row, xs) in xs.chunks_exact(inputs).enumerate() {
+        panel.iter_mut().skip(row).step_by(ROWS).zip(xs).for_each(|(to, x)| *to = *x);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::models::rng::TorchRng;
+    use candle_core::Device;
+
+    #[test]
+    fn equals_candle_in_64_bits() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (5, 30, 70), (77, 600, 33), (97, 40, 300), (1000, 24, 130)] {
+            let mut rng = TorchRng::new(rows as u64);
+            let mut random =
+                |shape: &[usize]| Tensor::from_vec(rng.randn(shape.iter().product()), shape, &Device::Cpu).unwrap();
+            let weight = (random(&[outputs, inputs]) / (inputs as f64).sqrt()).unwrap();
+            let (bias, xs) = (random(&[outputs]), random(&[1, rows, inputs]));
+            let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+            let got = Linear::new(&weight, Some(&bias)).unwrap().forward(&xs).unwrap();
+            let want = Linear::new(&wide(&weight), Some(&wide(&bias))).unwrap().forward(&wide(&xs)).unwrap();
+            let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert_eq!(got.dims(), [1, rows, outputs]);
+            assert!(worst < 5e-6, "{rows}x{inputs} -> {outputs}: {worst}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_bits_alone_and_among_others() {
+        let random = |count: usize| TorchRng::new(1).randn(count);
+        let linear = Linear::new(&Tensor::from_vec(random(40 * 50), (40, 50), &Device::Cpu).unwrap(), None).unwrap();
+        let xs = Tensor::from_vec(random(900 * 50), (900, 50), &Device::Cpu).unwrap();
+        let all: Vec<Vec<f32>> = linear.forward(&xs).unwrap().to_vec2().unwrap();
+        let alone: Vec<Vec<f32>> = linear.forward(&xs.narrow(0, 899, 1).unwrap()).unwrap().to_vec2().unwrap();
+        assert_eq!(all[899], alone[0]);
+    }
+}

@@ -1,0 +1,144 @@
+//! Products of packed matrices, a tile that fits the registers at a time: what convolutions and linear layers are made of.
+//!
+//! A panel of rows is (depth, [`ROWS`]), one of columns (depth, [`COLUMNS`]): the numbers that are multiplied together lie beside
+//! each other, so that nothing is rearranged while multiplying. Weights are packed once, when they are read.
+
+use std::cell::RefCell;
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Rows of a tile.
+pub(super) const ROWS: usize = 12;
+/// Columns of a tile.
+pub(super) const COLUMNS: usize = 32;
+/// Products of a panel of rows and one of columns.
+pub(super) type Tile = [[f32; COLUMNS]; ROWS];
+/// A tile of zeros.
+pub(super) const ZERO: Tile = [[0.0; COLUMNS]; ROWS];
+
+/// Adds the product of one panel of rows and one panel of columns, of the same depth, to `out`.
+pub(super) fn add_product(arch: Arch, rows: &[f32], columns: &[f32], out: &mut Tile) {
+    arch.dispatch(AddProduct { rows, columns, out });
+}
+
+struct AddProduct<'a> {
+    rows: &'a [f32],
+    columns: &'a [f32],
+    out: &'a mut Tile,
+}
+
+impl WithSimd for AddProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { rows, columns, out } = self;
+        // As many sums as there are registers for.
+        if S::F32_LANES >= COLUMNS / 2 {
+            return add_part::<S, ROWS>(simd, rows, columns, 0, 0, out);
+        }
+        for row in (0..ROWS).step_by(ROWS / 2) {
+            for column in (0..COLUMNS).step_by(2 * S::F32_LANES) {
+                add_part::<S, { ROWS / 2 }>(simd, rows, columns, row, column, out);
+            }
+        }
+    }
+}
+
+/// The part of a tile that has `R` rows and two registers of columns and begins at `row` and `column`.
+#[inline(always)]
+fn add_part<S: Simd, const R: usize>(
+    simd: S,
+    rows: &[f32],
+    columns: &[f32],
+    row: usize,
+    column: usize,
+    out: &mut Tile,
+) {
+    let lanes = S::F32_LANES;
+    let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+    for (a, b) in rows.as_chunks::<ROWS>().0.iter().zip(columns.as_chunks::<COLUMNS>().0) {
+        let [low, high] = *S::as_simd_f32s(&b[column..column + 2 * lanes]).0 else { return };
+        for (a, sums) in a[row..row + R].iter().zip(&mut sums) {
+            let a = simd.splat_f32s(*a);
+            sums[0] = simd.mul_add_f32s(a, low, sums[0]);
+            sums[1] = simd.mul_add_f32s(a, high, sums[1]);
+        }
+    }
+    for (out, sums) in out[row..row + R].iter_mut().zip(sums) {
+        for (out, sum) in S::as_mut_simd_f32s(&mut out[column..column + 2 * lanes]).0.iter_mut().zip(sums) {
+            *out = simd.add_f32s(*out, sum);
+        }
+    }
+}
+
+/// Room for intermediate results that a thread keeps from one call to the next: fresh pages of memory cost more than they hold.
+#[derive(Default)]
+pub(super) struct Room(RefCell<Vec<f32>>);
+
+impl Room {
+    /// Calls `work` with `count` numbers of any value.
+    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+        // Taken out, not borrowed: while this thread waits for others it may be given another part of the work.
+        let mut room = self.0.take();
+        if room.len() < count {
+            room.resize(count, 0.0);
+        }
+        let result = work(&mut room[..count]);
+        self.0.replace(room);
+        result
+    }
+}
+
+/// `weight` (outputs, depth) as panels of rows, (outputs / ROWS, depth, ROWS), with zeros where there is no output.
+pub(super) fn pack_rows(weight: &[f32], depth: usize) -> Vec<f32> {
+    pack::<ROWS>(weight, depth)
+}
+
+/// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
+pub(super) fn pack_columns(weight: &[f32], depth: usize) -> Vec<f32> {
+    pack::<COLUMNS>(weight, depth)
+}
+
+fn pack<const WIDTH: usize>(weight: &[f32], depth: usize) -> Vec<f32> {
+    let outputs = weight.len() / depth.max(1);
+    let mut packed = vec![0f32; outputs.next_multiple_of(WIDTH) * depth];
+    for (outputs, panel) in weight.chunks(WIDTH * depth).zip(packed.chunks_exact_mut(WIDTH * depth)) {
+        for (lane, output) in outputs.chunks_exact(depth).enumerate() {
+            panel.iter_mut().skip(lane).step_by(WIDTH).zip(output).for_each(|(to, from)| *to = *from);
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tile_is_the_product_of_its_panels() {
+        for depth in [0, 1, 7, 300] {
+            let number = |i: usize| ((i * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5;
+            let rows: Vec<f32> = (0..depth * ROWS).map(number).collect();
+            let columns: Vec<f32> = (0..depth * COLUMNS).map(|i| number(i + 77)).collect();
+            let mut out = [[1.0; COLUMNS]; ROWS];
+            add_product(Arch::new(), &rows, &columns, &mut out);
+            for (row, out) in out.iter().enumerate() {
+                for (column, got) in out.iter().enumerate() {
+                    let products =
+                        (0..depth).map(|d| f64::from(rows[d * ROWS + row]) * f64::from(columns[d * COLUMNS + column]));
+                    let want = 1.0 + products.sum::<f64>();
+                    assert!((f64::from(*got) - want).abs() < 1e-5, "{depth}: {got} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_packed_with_zeros_behind_them() {
+        let packed = pack_rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+        assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
+        assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
+        assert_eq!(packed.len(), 2 * ROWS);
+    }
+}
