@@ -2,8 +2,8 @@
 
 use super::args::Generate;
 use super::json;
-use super::lora::LoraArgument;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
+use crate::engine::options::EngineOptions;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::job::{JobOutput, JobSpec};
@@ -12,7 +12,7 @@ use crate::store::{latents, pictures};
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
     args.save_latents.as_deref().map_or(Ok(()), session::check_out)?;
-    let spec = prepare(args)?;
+    let spec = prepare(args, session.options())?;
     let mut remarks: Vec<String> = Vec::new();
     let (mut files, mut model_sha256) = (Vec::new(), String::new());
     // A job for each picture: what is made is written at once and is not lost if a later one fails.
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     Ok(())
 }
 
-fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
+fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,
         Some(path) => Some(InitSpec {
@@ -75,6 +75,6 @@ fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
         count: args.count,
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
-        loras: args.lora.iter().map(LoraArgument::prepare).collect::<Result<_, _>>()?,
+        loras: args.lora.iter().map(|lora| lora.prepare(options)).collect::<Result<_, _>>()?,
     })
 }

@@ -43,8 +43,9 @@ impl CandleBackend {
     /// # Errors
     /// If the device is not there, or the catalogue is damaged.
     pub fn boxed(options: &EngineOptions) -> Result<Box<dyn Backend>, JobError> {
-        let text = presets::model_catalogue(options.presets.as_deref()).map_err(JobError::BadJob)?;
-        let catalogue = Catalogue::parse(&text).map_err(|error| JobError::BadJob(error.to_string()))?;
+        let (shipped, own) = presets::model_catalogues(options.presets.as_deref()).map_err(JobError::BadJob)?;
+        let catalogue =
+            Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))?;
         let device = device(options.device)?;
         if device.is_cpu() && options.precision == Precision::Bf16 {
             return Err(JobError::BadJob("bf16 needs a GPU; use --precision f32 or auto".to_owned()));

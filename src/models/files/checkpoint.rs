@@ -245,6 +245,14 @@ fn inside(weights: &Weights, prefix: &str, rename: impl Fn(&str) -> Option<Renam
     weights.view(|name| rename(name.strip_prefix(prefix)?))
 }
 
+/// Which Stable Diffusion these tensors are.
+///
+/// # Errors
+/// If they are none that our nets can run whole: why.
+pub fn kind(weights: &Weights) -> std::result::Result<Kind, String> {
+    recognise(weights).map(|(kind, _)| kind)
+}
+
 /// What the file is, by its tensors; or why it cannot be used.
 fn recognise(weights: &Weights) -> std::result::Result<(Kind, Vec<Tower>), String> {
     let mut heads = HashSet::new();

@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod composed;
 mod header;
 pub mod ldm;
+pub mod recognise;
 mod weights;
 
 pub use composed::Composed;
