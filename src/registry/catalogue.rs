@@ -6,7 +6,7 @@ use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
 use super::scan::{self, Found, Sort};
-use super::{hub, tokenizers};
+use super::{hub, vocabulary};
 use crate::job::ModelRef;
 use crate::models::files::ModelFiles;
 use crate::models::files::checkpoint::Checkpoint;
@@ -265,9 +265,9 @@ impl Catalogue {
     /// # Errors
     /// If there is none: what to put where.
     pub fn tokenizer_for(&self, path: &Path, words: usize) -> Result<ModelFiles, RegistryError> {
-        let beside = tokenizers::beside(path);
-        let elsewhere = || tokenizers::of_found(&self.found());
-        let found = tokenizers::first(beside, words).or_else(|| tokenizers::first(elsewhere(), words));
+        let beside = vocabulary::beside(path);
+        let elsewhere = || vocabulary::of_found(&self.found());
+        let found = vocabulary::first(beside, words).or_else(|| vocabulary::first(elsewhere(), words));
         found.ok_or_else(|| {
             RegistryError(format!(
                 "a single file holds no tokenizer, and none of {words} tokens is known here. Put vocab.json and merges.txt, or \

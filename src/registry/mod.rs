@@ -6,7 +6,7 @@ mod check;
 mod comfy;
 mod hub;
 mod scan;
-mod tokenizers;
+mod vocabulary;
 
 pub use catalogue::{Catalogue, Entry, Family, RegistryError, judge, shipped_bytes};
 pub use check::{Part, Report, check};
