@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use crate::models::error::{ModelError, Result};
 use crate::models::kernels::{self, Geometry};
@@ -21,8 +21,8 @@ pub struct Branch(Vec<Step>);
 
 #[derive(Debug)]
 enum Step {
-    Linear(candle_nn::Linear),
-    Conv1x1(Conv2d),
+    Linear(kernels::Linear),
+    Conv1x1(kernels::Conv1x1),
     Conv3x3(kernels::Conv3x3),
 }
 
@@ -97,18 +97,21 @@ impl Adaptable {
         };
         let down = self.fitted("down", &factors.down, [rank, self.inputs], wide)?;
         let up = self.fitted("up", &factors.up, [self.outputs, rank], [1, 1])?;
-        let conv1x1 = |weight: Tensor| Step::Conv1x1(Conv2d::new(weight, None, Conv2dConfig::default()));
+        let conv1x1 =
+            |weight: Tensor| Ok::<_, ModelError>(Step::Conv1x1(kernels::Conv1x1::new(&weight, None, Geometry::POINT)?));
         let linear = |weight: Tensor| -> Result<Step> {
             let (outputs, inputs, _, _) = weight.dims4()?;
-            Ok(Step::Linear(candle_nn::Linear::new(weight.reshape((outputs, inputs))?, None)))
+            Ok(Step::Linear(kernels::Linear::new(&weight.reshape((outputs, inputs))?, None)?))
         };
         Ok(Branch(match (self.kind, &factors.middle) {
             (Kind::Linear, None) => vec![linear(down)?, linear(up)?],
-            (Kind::Conv1x1, None) => vec![conv1x1(down), conv1x1(up)],
-            (Kind::Conv3x3(geometry), None) => vec![Step::Conv3x3(bare(down, geometry)?), conv1x1(up)],
+            (Kind::Conv1x1, None) => vec![conv1x1(down)?, conv1x1(up)?],
+            (Kind::Conv3x3(geometry), None) => {
+                vec![Step::Conv3x3(kernels::Conv3x3::new(&down, None, geometry)?), conv1x1(up)?]
+            }
             (Kind::Conv3x3(geometry), Some(middle)) => {
                 let middle = self.fitted("middle", middle, [rank, rank], [3, 3])?;
-                vec![conv1x1(down), Step::Conv3x3(bare(middle, geometry)?), conv1x1(up)]
+                vec![conv1x1(down)?, Step::Conv3x3(kernels::Conv3x3::new(&middle, None, geometry)?), conv1x1(up)?]
             }
             (_, Some(_)) => return Err(self.misfit("middle", factors.middle.as_ref().unwrap_or(&factors.down))),
         }))
@@ -122,9 +125,9 @@ impl Adaptable {
         let sides = if matches!(self.kind, Kind::Conv3x3(_)) { [3, 3] } else { [1, 1] };
         let weight = self.fitted("weight", weight, [self.outputs, self.inputs], sides)?;
         Ok(Branch(vec![match self.kind {
-            Kind::Linear => Step::Linear(candle_nn::Linear::new(weight.reshape((self.outputs, self.inputs))?, None)),
-            Kind::Conv1x1 => Step::Conv1x1(Conv2d::new(weight, None, Conv2dConfig::default())),
-            Kind::Conv3x3(geometry) => Step::Conv3x3(bare(weight, geometry)?),
+            Kind::Linear => Step::Linear(kernels::Linear::new(&weight.reshape((self.outputs, self.inputs))?, None)?),
+            Kind::Conv1x1 => Step::Conv1x1(kernels::Conv1x1::new(&weight, None, Geometry::POINT)?),
+            Kind::Conv3x3(geometry) => Step::Conv3x3(kernels::Conv3x3::new(&weight, None, geometry)?),
         }]))
     }
 
@@ -156,14 +159,6 @@ impl Adaptable {
             self.shape()
         ))
     }
-}
-
-/// A 3x3 convolution of these weights, without bias.
-fn bare(weight: Tensor, geometry: Geometry) -> Result<kernels::Conv3x3> {
-    let (outputs, inputs, _, _) = weight.dims4()?;
-    let (dtype, device) = (weight.dtype(), weight.device().clone());
-    let tensors = [("weight".to_owned(), weight)].into_iter().collect();
-    kernels::Conv3x3::load_no_bias(inputs, outputs, geometry, &VarBuilder::from_tensors(tensors, dtype, &device))
 }
 
 thread_local! {
@@ -205,14 +200,17 @@ fn with_branches(out: Tensor, xs: &Tensor, slot: &Slot) -> Result<Tensor> {
 /// A linear layer.
 #[derive(Debug)]
 pub struct Linear {
-    inner: candle_nn::Linear,
+    inner: kernels::Linear,
     slot: Slot,
 }
 
 impl Linear {
     /// A layer of these weights (outputs, inputs), which nothing can be added to.
-    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { inner: candle_nn::Linear::new(weight, bias), slot: Slot::default() }
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        Ok(Self { inner: kernels::Linear::new(weight, bias)?, slot: Slot::default() })
     }
 
     /// (…, inputs) -> (…, outputs).
@@ -230,7 +228,7 @@ impl Linear {
 /// If a tensor is missing or of another shape.
 pub fn linear(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Linear> {
     let slot = register(Kind::Linear, inputs, outputs, &vb);
-    Ok(Linear { inner: candle_nn::linear(inputs, outputs, vb)?, slot })
+    Ok(Linear { inner: kernels::Linear::load(inputs, outputs, &vb)?, slot })
 }
 
 /// Reads `weight` (outputs, inputs).
@@ -239,13 +237,13 @@ pub fn linear(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Linea
 /// If it is missing or of another shape.
 pub fn linear_no_bias(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Linear> {
     let slot = register(Kind::Linear, inputs, outputs, &vb);
-    Ok(Linear { inner: candle_nn::linear_no_bias(inputs, outputs, vb)?, slot })
+    Ok(Linear { inner: kernels::Linear::load_no_bias(inputs, outputs, &vb)?, slot })
 }
 
 /// A 1x1 convolution with bias.
 #[derive(Debug)]
 pub struct Conv1x1 {
-    inner: Conv2d,
+    inner: kernels::Conv1x1,
     slot: Slot,
 }
 
@@ -256,7 +254,7 @@ impl Conv1x1 {
     /// If a tensor is missing or of another shape.
     pub fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let slot = register(Kind::Conv1x1, inputs, outputs, &vb);
-        Ok(Self { inner: candle_nn::conv2d(inputs, outputs, 1, Conv2dConfig::default(), vb)?, slot })
+        Ok(Self { inner: kernels::Conv1x1::load(inputs, outputs, Geometry::POINT, &vb)?, slot })
     }
 
     /// (batch, inputs, h, w) -> (batch, outputs, h, w).

@@ -1,12 +1,12 @@
 //! SigLIP's head: a learned query attends to all patches, an MLP follows (transformers `SiglipMultiheadAttentionPoolingHead`).
 
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
+use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use super::encoder::Sizes;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Activation, Attending, attention};
+use crate::models::kernels::{Activation, Attending, Linear, attention};
 
 pub(super) struct PoolHead {
     /// The learned query, projected for attention: (1, 1, width).
@@ -27,13 +27,13 @@ impl PoolHead {
         let attention = vb.pp("attention");
         let probe = vb.get((1, 1, width), "probe")?;
         Ok(Self {
-            query: linear(width, width, attention.pp("q_proj"))?.forward(&probe)?,
-            key: linear(width, width, attention.pp("k_proj"))?,
-            value: linear(width, width, attention.pp("v_proj"))?,
-            output: linear(width, width, attention.pp("out_proj"))?,
+            query: Linear::load(width, width, &attention.pp("q_proj"))?.forward(&probe)?,
+            key: Linear::load(width, width, &attention.pp("k_proj"))?,
+            value: Linear::load(width, width, &attention.pp("v_proj"))?,
+            output: Linear::load(width, width, &attention.pp("out_proj"))?,
             norm: layer_norm(width, epsilon, vb.pp("layernorm"))?,
-            fc1: linear(width, inner, vb.pp("mlp.fc1"))?,
-            fc2: linear(inner, width, vb.pp("mlp.fc2"))?,
+            fc1: Linear::load(width, inner, &vb.pp("mlp.fc1"))?,
+            fc2: Linear::load(inner, width, &vb.pp("mlp.fc2"))?,
             heads,
             activation,
         })

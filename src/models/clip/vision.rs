@@ -3,8 +3,7 @@
 //! Attention layers have the sites 0, 1, …; behind them SigLIP's pooling head has the last one, which is a cross-attention.
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, Conv2dConfig, LayerNorm, Linear, Module, VarBuilder};
-use candle_nn::{conv2d, conv2d_no_bias, layer_norm, linear_no_bias};
+use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use super::config::{Head, VisionConfig};
 use super::encoder::{Encoder, Sizes};
@@ -13,13 +12,15 @@ use super::positions::interpolate;
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
+use crate::models::kernels::Linear;
 
 /// Larger grids than any model has, small enough that their squares are numbers.
 const LARGEST_GRID: usize = 1 << 12;
 
 /// The vision tower.
 pub struct VisionTower {
-    patches: Conv2d,
+    /// Of the pixels of a patch, (3 * patch * patch), to its state.
+    patches: Linear,
     /// (extra + grid * grid, width): the class token's first, if there is one.
     positions: Tensor,
     pre_norm: Option<LayerNorm>,
@@ -67,7 +68,6 @@ impl VisionTower {
         }
         let vb = root.pp("vision_model");
         let embeddings = vb.pp("embeddings");
-        let stride = Conv2dConfig { stride: patch, ..Conv2dConfig::default() };
         let sizes = Sizes {
             width,
             inner: config.inner,
@@ -76,18 +76,23 @@ impl VisionTower {
             activation: config.activation,
             epsilon: config.epsilon,
         };
-        let patches = embeddings.pp("patch_embedding");
+        let patches = |has_bias: bool| {
+            let vb = embeddings.pp("patch_embedding");
+            let bias = has_bias.then(|| vb.get(width, "bias")).transpose()?;
+            let weight = vb.get((width, 3, patch, patch), "weight")?;
+            Linear::new(&weight.flatten_from(1)?, bias.as_ref())
+        };
         let norm = |name: &str| layer_norm(width, config.epsilon, vb.pp(name));
         let encoder = Encoder::load(sizes, &vb.pp("encoder"))?;
         let (patches, end, extra) = match config.head {
             Head::ClassToken(out) => {
                 let token = embeddings.get(width, "class_embedding")?;
-                let projection = linear_no_bias(width, out, root.pp("visual_projection"))?;
-                (conv2d_no_bias(3, width, patch, stride, patches)?, End::ClassToken { token, projection }, 1)
+                let projection = Linear::load_no_bias(width, out, &root.pp("visual_projection"))?;
+                (patches(false)?, End::ClassToken { token, projection }, 1)
             }
             Head::AttentionPool => {
                 let pool = PoolHead::load(sizes, &vb.pp("head"))?;
-                (conv2d(3, width, patch, stride, patches)?, End::Pool(Box::new(pool)), 0)
+                (patches(true)?, End::Pool(Box::new(pool)), 0)
             }
         };
         Ok(Self {
@@ -134,7 +139,7 @@ impl VisionTower {
                 self.patch_size
             )));
         }
-        let mut xs = self.patches.forward(pixels)?.flatten_from(2)?.transpose(1, 2)?;
+        let mut xs = self.patches.forward(&in_patches(pixels, self.patch_size)?)?;
         if let End::ClassToken { token, .. } = &self.end {
             let class = token.broadcast_as((batch, 1, token.dim(0)?))?;
             xs = Tensor::cat(&[&class, &xs], 1)?;
@@ -195,4 +200,13 @@ impl VisionTower {
         let full = interpolate(&self.positions.narrow(0, extra, grid * grid)?, grid, rows, columns)?;
         Ok(if extra == 0 { full } else { Tensor::cat(&[&self.positions.narrow(0, 0, extra)?, &full], 0)? })
     }
+}
+
+/// (batch, 3, height, width) -> (batch, patches, 3 * side * side), row by row; pixels that fill no patch are left out.
+fn in_patches(pixels: &Tensor, side: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = pixels.dims4()?;
+    let (rows, columns) = (height / side, width / side);
+    let whole = pixels.narrow(2, 0, rows * side)?.narrow(3, 0, columns * side)?.contiguous()?;
+    let split = whole.reshape(&[batch, channels, rows, side, columns, side][..])?.permute(&[0, 2, 4, 1, 3, 5][..])?;
+    Ok(split.contiguous()?.reshape((batch, rows * columns, channels * side * side))?)
 }

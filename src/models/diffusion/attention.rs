@@ -162,7 +162,7 @@ impl SelfAttention {
                 Ok(weight) => weight,
                 Err(_) => vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?,
             };
-            Ok(Linear::new(weight, Some(vb.get(channels, "bias")?)))
+            Linear::new(&weight, Some(&vb.get(channels, "bias")?))
         };
         Ok(Self {
             norm: GroupNorm::load(groups, channels, 1e-6, &vb.pp("group_norm"))?,

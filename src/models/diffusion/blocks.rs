@@ -1,15 +1,15 @@
 //! The convolutional parts that denoising net and autoencoder share (diffusers `resnet.py`, `downsampling.py`, `upsampling.py`).
 
 use candle_core::Tensor;
-use candle_nn::{Conv2d, Conv2dConfig, VarBuilder, conv2d};
+use candle_nn::VarBuilder;
 
 use crate::models::error::Result;
-use crate::models::kernels::{Geometry, GroupNorm};
+use crate::models::kernels::{self, Geometry, GroupNorm};
 use crate::models::layers::{Conv1x1, Conv3x3, Linear, linear};
 
 /// A 1x1 convolution.
-pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Conv2d> {
-    Ok(conv2d(inputs, outputs, 1, Conv2dConfig::default(), vb)?)
+pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<kernels::Conv1x1> {
+    kernels::Conv1x1::load(inputs, outputs, Geometry::POINT, vb)
 }
 
 /// diffusers' `ResnetBlock2D`: norm, SiLU, convolution, twice; the time enters between.

@@ -1,7 +1,7 @@
 //! A net that steers a denoising net by a picture: edges, depth, poses (diffusers `ControlNetModel`; Zhang et al. 2023).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Module, VarBuilder};
+use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::blocks::conv1x1;
@@ -14,7 +14,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Conv3x3, Geometry};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry};
 
 /// What a ControlNet's `config.json` says beyond a denoising net's.
 #[derive(Debug, Deserialize)]
@@ -65,8 +65,8 @@ impl Residuals {
                 "the ControlNet does not fit the denoising net; use one of its family".to_owned(),
             ));
         }
-        let kept: candle_core::Result<Vec<Tensor>> =
-            kept.iter().zip(&self.kept).map(|(a, b)| a.broadcast_add(b)).collect();
+        let kept: Result<Vec<Tensor>> =
+            kept.iter().zip(&self.kept).map(|(a, b)| Ok(a.broadcast_add(b)?)).collect();
         Ok((middle.broadcast_add(&self.middle)?, kept?))
     }
 }
@@ -109,8 +109,8 @@ impl Hint {
 pub struct ControlNet {
     trunk: Trunk,
     hint: Hint,
-    kept: Vec<Conv2d>,
-    middle: Conv2d,
+    kept: Vec<Conv1x1>,
+    middle: Conv1x1,
 }
 
 impl ControlNet {
@@ -147,12 +147,12 @@ impl ControlNet {
         }
         let blocks = vb.pp("controlnet_down_blocks");
         let kept: Result<_> =
-            widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, blocks.pp(i))).collect();
+            widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, &blocks.pp(i))).collect();
         Ok(Self {
             trunk: Trunk::load(config, vb)?,
             hint: Hint::load(hint, first, &vb.pp("controlnet_cond_embedding"))?,
             kept: kept?,
-            middle: conv1x1(last, last, vb.pp("controlnet_mid_block"))?,
+            middle: conv1x1(last, last, &vb.pp("controlnet_mid_block"))?,
         })
     }
 
@@ -173,8 +173,8 @@ impl ControlNet {
         let hint = self.hint.forward(picture)?;
         let Halfway { middle, kept, .. } =
             self.trunk.forward(latents, timestep, conditions, Some(&hint), &mut Hooks::none(), cx)?;
-        let kept: candle_core::Result<Vec<Tensor>> =
-            kept.iter().zip(&self.kept).map(|(xs, conv)| conv.forward(xs)? * scale).collect();
+        let kept: Result<Vec<Tensor>> =
+            kept.iter().zip(&self.kept).map(|(xs, conv)| Ok((conv.forward(xs)? * scale)?)).collect();
         Ok(Residuals { middle: (self.middle.forward(&middle)? * scale)?, kept: kept? })
     }
 }

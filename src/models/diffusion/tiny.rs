@@ -1,14 +1,14 @@
 //! The tiny autoencoder (diffusers `AutoencoderTiny`, madebyollin's TAESD): latents to pictures at a twentieth of the cost.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, Module, VarBuilder, conv2d_no_bias};
+use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
-use crate::models::kernels::{Conv3x3, Geometry};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry};
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] =
@@ -46,15 +46,14 @@ impl Default for TinyConfig {
 /// diffusers' `AutoencoderTinyBlock`: three convolutions beside a skip.
 struct Block {
     convs: [Conv3x3; 3],
-    skip: Option<Conv2d>,
+    skip: Option<Conv1x1>,
 }
 
 impl Block {
     fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let conv =
             |index: usize, inputs: usize| Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv").pp(index));
-        let skip =
-            (inputs != outputs).then(|| conv2d_no_bias(inputs, outputs, 1, Conv2dConfig::default(), vb.pp("skip")));
+        let skip = (inputs != outputs).then(|| Conv1x1::load_no_bias(inputs, outputs, Geometry::POINT, &vb.pp("skip")));
         Ok(Self { convs: [conv(0, inputs)?, conv(2, outputs)?, conv(4, outputs)?], skip: skip.transpose()? })
     }
 

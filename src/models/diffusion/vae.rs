@@ -1,7 +1,7 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Conv2d, Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
@@ -10,7 +10,7 @@ use super::{WEIGHTS, explain, refuse, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
-use crate::models::kernels::{Conv3x3, Geometry, GroupNorm};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, GroupNorm};
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
@@ -25,8 +25,8 @@ pub struct Vae {
     config: VaeConfig,
     encoder: Encoder,
     decoder: (Ends, Vec<DecoderBlock>, Middle),
-    quant: Option<Conv2d>,
-    post_quant: Option<Conv2d>,
+    quant: Option<Conv1x1>,
+    post_quant: Option<Conv1x1>,
 }
 
 impl Vae {
@@ -49,8 +49,8 @@ impl Vae {
 
     fn build(config: VaeConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         let latent = config.latent_channels;
-        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, vb.pp("quant_conv")));
-        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, vb.pp("post_quant_conv")));
+        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, &vb.pp("quant_conv")));
+        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
         Ok(Self {
             encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"))?,
             decoder: build_decoder(&config, &vb.pp("decoder"))?,

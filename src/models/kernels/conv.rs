@@ -68,7 +68,7 @@ impl<const SIDE: usize> Conv<SIDE> {
     /// If a tensor is missing or of another shape.
     pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
-        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, &bias, geometry)
+        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, Some(&bias), geometry)
     }
 
     /// As [`Self::load`], for a convolution without bias.
@@ -76,13 +76,17 @@ impl<const SIDE: usize> Conv<SIDE> {
     /// # Errors
     /// If the weight is missing or of another shape.
     pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
-        let weight = vb.get((outputs, inputs, SIDE, SIDE), "weight")?;
-        let bias = Tensor::zeros(outputs, weight.dtype(), weight.device())?;
-        Self::new(&weight, &bias, geometry)
+        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, None, geometry)
     }
 
-    fn new(weight: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Self> {
+    /// Of `weight` (outputs, inputs, SIDE, SIDE) and `bias` (outputs).
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
+        let zeros = || Tensor::zeros(outputs, weight.dtype(), weight.device());
+        let bias = bias.cloned().map_or_else(zeros, Ok)?;
         if [height, width] != [SIDE; 2] || bias.dims() != [outputs] || inputs == 0 || outputs == 0 {
             let text =
                 format!("a {SIDE}x{SIDE} convolution has weights {:?} and biases {:?}", weight.dims(), bias.dims());
@@ -168,8 +172,9 @@ mod tests {
         let (weight, bias) = (random(&[outputs, inputs, SIDE, SIDE]), random(&[outputs]));
         let xs = random(&[batch, inputs, size[0], size[1]]);
         let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
-        let got = Conv::<SIDE>::new(&weight, &bias, geometry).unwrap().forward(&xs).unwrap();
-        let want = Conv::<SIDE>::new(&wide(&weight), &wide(&bias), geometry).unwrap().forward(&wide(&xs)).unwrap();
+        let got = Conv::<SIDE>::new(&weight, Some(&bias), geometry).unwrap().forward(&xs).unwrap();
+        let want =
+            Conv::<SIDE>::new(&wide(&weight), Some(&wide(&bias)), geometry).unwrap().forward(&wide(&xs)).unwrap();
         assert_eq!(got.dims(), want.dims());
         let energy = |t: Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
         (energy((wide(&got) - &want).unwrap()) / energy(want)).sqrt()
@@ -214,7 +219,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let ones = |shape: &[usize]| TorchRng::new(3).randn(shape.iter().product());
             let tensor = |shape: &[usize]| Tensor::from_vec(ones(shape), shape, &Device::Cpu).unwrap();
-            let conv = Conv3x3::new(&tensor(&[40, 30, 3, 3]), &tensor(&[40]), Geometry::SAME).unwrap();
+            let conv = Conv3x3::new(&tensor(&[40, 30, 3, 3]), Some(&tensor(&[40])), Geometry::SAME).unwrap();
             pool.install(|| conv.forward(&tensor(&[2, 30, 40, 40])).unwrap().flatten_all().unwrap().to_vec1::<f32>())
                 .unwrap()
         };
