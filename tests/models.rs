@@ -172,7 +172,7 @@ fn a_check_says_what_something_is_and_what_it_lacks() {
     std::fs::write(user.path("old.ckpt"), b"pickle").unwrap();
     user.refused(&["models", "check", "old.ckpt"], "weights_only=True");
     std::fs::write(user.path("bad.safetensors"), b"bad").unwrap();
-    user.refused(&["models", "check", "bad.safetensors"], "damaged");
+    user.refused(&["models", "check", "bad.safetensors"], "cannot be read");
     user.refused(&["models", "check", "nowhere/at/all"], "no such folder");
 }
 

@@ -9,7 +9,7 @@ use super::scan::{self, Sort};
 use super::{Catalogue, hub};
 use crate::models::files::checkpoint::Checkpoint;
 use crate::models::files::recognise::{self, What};
-use crate::models::files::{ModelFiles, Weights, why_not};
+use crate::models::files::{ModelFiles, Weights, is_weights, why_not};
 
 const NET_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const TEXT_WEIGHTS: &str = "model.safetensors";
@@ -197,12 +197,12 @@ fn check_file(path: &Path, catalogue: &Catalogue) -> Report {
         report.bytes_on_disk = std::fs::metadata(path).map(|about| about.len()).unwrap_or(0);
         report
     };
-    if !name.to_lowercase().ends_with(".safetensors") {
-        return unusable("a file in a format that is not read", why_not(path));
+    if !is_weights(&name) {
+        return unusable("a file in a format that is not read", why_not(path).to_owned());
     }
     let (what, weights) = match recognise::open(&folder, &name) {
         Ok(found) => found,
-        Err(error) => return unusable("a damaged file", error.to_string()),
+        Err(error) => return unusable("a file that cannot be read", error.to_string()),
     };
     let (sort, words) = match &what {
         What::Checkpoint(kind) => return check_checkpoint(path, kind.name(), catalogue),

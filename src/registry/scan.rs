@@ -184,10 +184,11 @@ impl Search {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (sort, problem) = match ending.as_str() {
             "safetensors" => sort_of_file(path),
-            "ckpt" | "pt" | "pth" => (
-                Sort::Unusable,
-                Some("it is a pickled file; `maquette models check` says how to convert it".to_owned()),
-            ),
+            // Many programs leave such files about that have nothing to do with us.
+            "ckpt" | "pt" | "pth" | "bin" => match sort_of_file(path) {
+                (Sort::Unusable, _) if ending != "ckpt" => return,
+                (sort, problem) => (sort, problem.and_then(|text| text.lines().next().map(str::to_owned))),
+            },
             _ => return,
         };
         self.found.push(Found { name, sort, path: path.to_owned(), problem });

@@ -1,4 +1,4 @@
-//! Stable Diffusion in a single safetensors file, as its training code and most programs save it: recognised by its tensors, shown as
+//! Stable Diffusion in a single file, as its training code and most programs save it: recognised by its tensors, shown as
 //! the folder that diffusers would make of it. Nothing is copied: folders and names are views of the mapped file.
 //!
 //! # Limitations
@@ -93,8 +93,8 @@ impl Checkpoint {
     /// If it is no safetensors file, or not a whole Stable Diffusion that our nets can run; the message says what it is instead.
     pub fn open(path: &Path) -> Result<Self> {
         let name = super::file_name(path);
-        if !name.to_lowercase().ends_with(".safetensors") {
-            return Err(ModelError::BadFile { path: path.to_owned(), reason: super::why_not(path) });
+        if !super::is_weights(&name) {
+            return Err(ModelError::BadFile { path: path.to_owned(), reason: super::why_not(path).to_owned() });
         }
         let folder = ModelFiles::Folder(path.parent().map(Path::to_owned).unwrap_or_default());
         let weights = folder.weights(&name)?;

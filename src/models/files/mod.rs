@@ -1,12 +1,13 @@
 //! A model's files: a folder on disk, one embedded in the program, or one composed from a single file. Nothing else in the project opens model files.
 //!
-//! Weights are read from safetensors only; pickled files are never executed. Every error names the file. No file, however
+//! Weights are read from safetensors and from what `torch.save` wrote; pickles are never executed. Every error names the file. No file, however
 //! damaged or hostile, causes a panic or an allocation larger than itself.
 
 pub mod checkpoint;
 mod composed;
 mod header;
 pub mod ldm;
+mod pickle;
 pub mod recognise;
 mod weights;
 
@@ -27,23 +28,35 @@ use sha2::{Digest, Sha256};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 
-/// Why a file that is not named `….safetensors` is not read, and what to do about it.
-pub fn why_not(path: &Path) -> String {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-    match ending.as_str() {
-        "ckpt" | "pt" | "pth" | "bin" => format!(
-            "this is a pickled file, which can run any program when it is opened, so Maquette does not open it. Get it as .safetensors, or \
-             convert it with these lines of Python:\n    import torch, safetensors.torch\n    \
+/// Whether `name` ends as safetensors or files of `torch.save` do.
+pub fn is_weights(name: &str) -> bool {
+    name.to_lowercase().ends_with(".safetensors") || is_pickled(name)
+}
+
+fn is_pickled(name: &str) -> bool {
+    let name = name.to_lowercase();
+    [".ckpt", ".pt", ".pth", ".bin"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// Why a file that [`is_weights`] does not know is not read.
+pub fn why_not(path: &Path) -> &'static str {
+    match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
+        true => "this is a GGUF file; Maquette reads models as .safetensors",
+        false => "this is no safetensors file",
+    }
+}
+
+/// What to do about a pickled file that cannot be read.
+fn conversion(path: &Path) -> String {
+    format!(
+        "Get it as .safetensors, or convert it with these lines of Python:\n    import torch, safetensors.torch\n    \
              data = torch.load(\"{name}\", map_location=\"cpu\", weights_only=True)\n    \
              data = data.get(\"state_dict\", data)\n    \
              data = {{k: v.contiguous().clone() for k, v in data.items() if isinstance(v, torch.Tensor)}}\n    \
              safetensors.torch.save_file(data, \"{stem}.safetensors\")",
-            name = file_name(path),
-            stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
-        ),
-        "gguf" => "this is a GGUF file; Maquette reads models as .safetensors".to_owned(),
-        _ => "this is no safetensors file".to_owned(),
-    }
+        name = file_name(path),
+        stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+    )
 }
 
 fn file_name(path: &Path) -> String {
@@ -150,10 +163,10 @@ impl ModelFiles {
             .map_err(|error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() })
     }
 
-    /// The tensors of `file` (safetensors; in parts or at half precision if only that is there).
+    /// The tensors of `file` (safetensors; in parts, at half precision or pickled if only that is there).
     ///
     /// # Errors
-    /// If the file is not there, cut short, or not safetensors.
+    /// If the file is not there, cut short, or not what its name says.
     pub fn weights(&self, file: &str) -> Result<Weights> {
         match self {
             Self::Composed(composed) => composed.weights(file),

@@ -70,6 +70,9 @@ pub fn recognise(weights: &Weights) -> What {
 
 /// A few vectors and nothing else.
 fn is_embedding(weights: &Weights) -> bool {
+    if weights.names().any(|name| name.starts_with("string_to_param.")) || weights.has("emb_params") {
+        return true;
+    }
     let shapes: Vec<&[usize]> = weights.names().filter_map(|name| weights.shape(name)).collect();
     (1..=2).contains(&shapes.len()) && shapes.iter().all(|shape| matches!(shape, [1..=256, _] | [_]))
 }

@@ -1,7 +1,7 @@
-//! The tensors of a model: one safetensors file, or several with an index. Mapped, never read as a whole; a tensor is copied out when a
+//! The tensors of a model: one safetensors file, several with an index, or one file of `torch.save`. Mapped, never read as a whole; a tensor is copied out when a
 //! net asks for it, under the name that the net knows it by.
 //!
-//! Every file passes [`super::header`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
+//! Every file passes [`super::header`] or [`super::pickle`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::Deserialize;
 
-use super::ModelFiles;
 use super::header::{self, Entry, Kind};
+use super::{ModelFiles, conversion, is_pickled, pickle};
 use crate::models::error::{ModelError, Result};
 
 /// Bytes that one thread looks through at a time.
@@ -52,6 +52,8 @@ struct Inner {
     path: PathBuf,
     shards: Arc<Vec<Shard>>,
     tensors: HashMap<String, Stored>,
+    /// What a pickled file says about itself.
+    texts: HashMap<String, String>,
 }
 
 /// Where a tensor lies.
@@ -121,12 +123,19 @@ impl Weights {
     /// If none of them is there, or one is not what it should be.
     pub(super) fn open(files: &ModelFiles, file: &str) -> Result<Self> {
         match found(files, file) {
-            None => Err(absent(files, file)),
+            None => Err(ModelError::MissingFile { path: files.path_of(file) }),
             Some(index) if index.ends_with(".json") => Self::open_parts(files, &index),
             Some(name) => {
                 let shard = Shard::open(files, &name)?;
-                let tensors = shard.entries()?.into_iter().map(|(name, entry)| (name, Stored::new(0, entry))).collect();
-                Ok(Self(Arc::new(Inner { path: files.path_of(&name), shards: Arc::new(vec![shard]), tensors })))
+                let (tensors, texts) = match is_pickled(&name) {
+                    true => shard.unpickled()?,
+                    false => {
+                        let entries = shard.entries()?.into_iter();
+                        (entries.map(|(name, entry)| (name, Stored::new(0, entry))).collect(), HashMap::new())
+                    }
+                };
+                let (path, shards) = (files.path_of(&name), Arc::new(vec![shard]));
+                Ok(Self(Arc::new(Inner { path, shards, tensors, texts })))
             }
         }
     }
@@ -156,7 +165,7 @@ impl Weights {
             }
             shards.push(shard);
         }
-        Ok(Self(Arc::new(Inner { path, shards: Arc::new(shards), tensors })))
+        Ok(Self(Arc::new(Inner { path, shards: Arc::new(shards), tensors, texts: HashMap::new() })))
     }
 
     /// Whether the file has a tensor of this name.
@@ -197,7 +206,8 @@ impl Weights {
                 }
             }
         }
-        Self(Arc::new(Inner { path: self.0.path.clone(), shards: self.0.shards.clone(), tensors }))
+        let (path, shards, texts) = (self.0.path.clone(), self.0.shards.clone(), self.0.texts.clone());
+        Self(Arc::new(Inner { path, shards, tensors, texts }))
     }
 
     /// The file's own names of its tensors, in no order.
@@ -207,7 +217,8 @@ impl Weights {
 
     /// What the file says about itself in words.
     pub fn metadata(&self) -> HashMap<String, String> {
-        self.0.shards.first().map(|shard| header::metadata(shard.bytes.get())).unwrap_or_default()
+        let header = || self.0.shards.first().map(|shard| header::metadata(shard.bytes.get())).unwrap_or_default();
+        if self.0.texts.is_empty() { header() } else { self.0.texts.clone() }
     }
 
     /// For nets that use the file's own names.
@@ -308,22 +319,50 @@ impl Shard {
         Ok(Self { path, bytes })
     }
 
+    fn unpickled(&self) -> Result<(HashMap<String, Stored>, HashMap<String, String>)> {
+        let bad = |reason: String| ModelError::BadFile {
+            path: self.path.clone(),
+            reason: format!("this pickled file cannot be read: {reason}. {}", conversion(&self.path)),
+        };
+        let pickle::Contents { tensors, texts } = pickle::read(self.bytes.get()).map_err(bad)?;
+        let stored = |(entry, is_turned)| Stored { shard: 0, entry, is_turned };
+        Ok((tensors.into_iter().map(|(name, tensor)| (name, stored(tensor))).collect(), texts))
+    }
+
     fn entries(&self) -> Result<header::Entries> {
         header::read(self.bytes.get())
             .map_err(|error| ModelError::BadFile { path: self.path.clone(), reason: error.to_string() })
     }
 }
 
-/// The file that is there for `file`: itself, the same at half precision, or an index of parts.
+/// The file that is there for `file`: itself, the same at half precision, an index of parts, or the same pickled.
 fn found(files: &ModelFiles, file: &str) -> Option<String> {
-    let stem = file.strip_suffix(".safetensors")?;
+    if is_pickled(file) {
+        return files.has(file).then(|| file.to_owned());
+    }
+    let stem = file.strip_suffix(".safetensors").or_else(|| file.strip_suffix(".SAFETENSORS"))?;
     let names = [
         file.to_owned(),
         format!("{stem}.fp16.safetensors"),
         format!("{file}.index.json"),
         format!("{stem}.safetensors.index.fp16.json"),
     ];
-    names.into_iter().find(|name| files.has(name))
+    names.into_iter().chain(pickled(file)).find(|name| files.has(name))
+}
+
+/// What `file` is called where it is pickled.
+fn pickled(file: &str) -> Vec<String> {
+    let (folder, name) =
+        file.rsplit_once('/').map_or((String::new(), file), |(folder, name)| (format!("{folder}/"), name));
+    let stem = name.strip_suffix(".safetensors").unwrap_or(name);
+    let known = match name {
+        "model.safetensors" => Some("pytorch_model.bin"),
+        "open_clip_model.safetensors" => Some("open_clip_pytorch_model.bin"),
+        "adapter_model.safetensors" => Some("adapter_model.bin"),
+        _ => None,
+    };
+    let usual = (stem == "diffusion_pytorch_model").then(|| format!("{stem}.bin"));
+    known.map(str::to_owned).into_iter().chain(usual).map(|name| format!("{folder}{name}")).collect()
 }
 
 /// Every file that [`Weights::open`] would read for `file`; of other files, themselves.
@@ -335,22 +374,6 @@ pub(super) fn all_found(files: &ModelFiles, file: &str) -> Vec<String> {
         _ => Vec::new(),
     };
     [name].into_iter().chain(parts.into_iter().map(|part| format!("{folder}{part}"))).collect()
-}
-
-/// What to say if there are no weights: pickles are often there in their place.
-fn absent(files: &ModelFiles, file: &str) -> ModelError {
-    let stem = file.strip_suffix(".safetensors").unwrap_or(file);
-    let pickles = [format!("{stem}.bin"), "pytorch_model.bin".to_owned(), "open_clip_pytorch_model.bin".to_owned()];
-    match pickles.iter().find(|name| files.has(name)) {
-        Some(pickle) => ModelError::BadFile {
-            path: files.path_of(pickle),
-            reason: format!(
-                "this is a pickled file, which can run any program when it is opened; get {file} instead, or convert it with \
-                 safetensors.torch.save_file(torch.load(…, weights_only=True), \"{file}\") in Python"
-            ),
-        },
-        None => ModelError::MissingFile { path: files.path_of(file) },
-    }
 }
 
 /// Whether no number is NaN or infinite: in all of these formats, those are the ones whose exponent has every bit set.

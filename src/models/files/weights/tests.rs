@@ -135,6 +135,7 @@ fn an_unusable_file_is_named_with_what_to_do() {
     };
     refused(open("w.safetensors", b""), &["w.safetensors", "download it again"]);
     refused(open("w.safetensors", &[0xff; 64]), &["w.safetensors", "not a safetensors file"]);
-    refused(open("w.bin", b"pickle"), &["w.bin", "pickled", "convert"]);
+    let (_keep, files) = folder(&[("pytorch_model.bin", b"pickle".to_vec())]);
+    refused(files.weights("model.safetensors"), &["pytorch_model.bin", "pickled", "convert"]);
     refused(open("other", b""), &["no file", "w.safetensors"]);
 }
