@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::json;
 use super::session::{Failure, say};
 use crate::engine::options::EngineOptions;
-use crate::registry::{Catalogue, RegistryError, Report, Sort, check as look_at, scan};
-use crate::store::presets;
+use crate::registry::{Catalogue, RegistryError, Report, Sort, check as look_at};
+use crate::workbench::models;
 
 /// Width of the column of names.
 const NAMES: usize = 32;
@@ -16,29 +16,15 @@ pub(super) fn bad(error: RegistryError) -> Failure {
 }
 
 pub(super) fn catalogue(options: &EngineOptions) -> Result<Catalogue, Failure> {
-    let (shipped, own) = presets::model_catalogues(options.presets.as_deref()).map_err(Failure::BadInput)?;
-    Catalogue::load(shipped, own.as_deref()).map_err(bad)
+    models::catalogue(options.presets.as_deref()).map_err(Failure::BadInput)
 }
 
 /// Remembers `path` in the user's catalogue.
 pub(super) fn add(path: &Path, options: &EngineOptions) -> Result<(), Failure> {
-    let folder = options.presets.as_deref().ok_or_else(|| {
-        Failure::Failed("this system has no place for a user's files, so nothing can be remembered".to_owned())
-    })?;
-    let path = std::path::absolute(path)
-        .ok()
-        .filter(|path| path.exists())
-        .ok_or_else(|| Failure::BadInput(format!("there is no such folder or file: {}", path.display())))?;
-    let (_, own) = presets::model_catalogues(Some(folder)).map_err(Failure::BadInput)?;
-    let own = own.unwrap_or_else(|| {
-        "# Models of your own. `maquette models add PATH` writes here; edit it as you like.\n".to_owned()
-    });
-    let text = Catalogue::with_place(&own, &path).map_err(bad)?;
-    let inside = scan(&path);
-    let written = presets::write_model_catalogue(folder, &text)
-        .map_err(|error| Failure::Failed(format!("cannot write to this folder ({error}): {}", folder.display())))?;
-    let usable = inside.iter().filter(|one| one.sort != Sort::Unusable).count();
-    say!("{}: {usable} usable of {} found; remembered in {}", path.display(), inside.len(), written.display());
+    let models::Remembered { found, written_to } =
+        models::remember(options.presets.as_deref(), path).map_err(Failure::BadInput)?;
+    let usable = found.iter().filter(|one| one.sort != Sort::Unusable).count();
+    say!("{}: {usable} usable of {} found; remembered in {}", path.display(), found.len(), written_to.display());
     Ok(())
 }
 
