@@ -341,10 +341,10 @@ fn bad_models_and_numbers_are_refused() {
 }
 
 #[test]
-fn only_the_built_in_models_can_be_checked() {
+fn what_is_no_model_does_not_pass_the_check() {
     let folder = Folder::new();
     let nothing = folder.path("nothing");
-    refused(&["models", "check", &text(folder.0.path())], "write \"builtin\"", &nothing);
+    refused(&["models", "check", &text(folder.0.path())], "cannot be used", &nothing);
     refused(&["models", "check"], "<MODEL>", &nothing);
     refused(&["models", "check", "builtin", "--scenes", "0"], "--scenes", &nothing);
 }

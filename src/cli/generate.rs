@@ -2,9 +2,11 @@
 
 use super::args::Generate;
 use super::json;
-use super::lora::LoraArgument;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
+<<<<<<< HEAD
 use crate::base::geom::Extent;
+=======
+>>>>>>> files
 use crate::engine::options::EngineOptions;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
@@ -51,6 +53,7 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     Ok(())
 }
 
+<<<<<<< HEAD
 /// The size of the pictures that a model was trained on, if it can be found; what is wrong with a model is said when it is loaded.
 fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     let text = presets::model_catalogue(options.presets.as_deref()).ok()?;
@@ -59,6 +62,8 @@ fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     Some(Extent::new(side, side))
 }
 
+=======
+>>>>>>> files
 fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,
@@ -89,6 +94,6 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
         count: args.count,
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
-        loras: args.lora.iter().map(LoraArgument::prepare).collect::<Result<_, _>>()?,
+        loras: args.lora.iter().map(|lora| lora.prepare(options)).collect::<Result<_, _>>()?,
     })
 }

@@ -1,6 +1,7 @@
 //! The backend with real models: loads what a job asks for, keeps one CLIP and one diffusion model, runs the job.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -29,7 +30,8 @@ type Slot<T> = RefCell<Option<(ModelRef, Rc<T>)>>;
 
 /// Runs jobs with candle.
 pub struct CandleBackend {
-    catalogue: Catalogue,
+    /// The user's presets, with the catalogue of their models.
+    presets: Option<PathBuf>,
     device: Device,
     dtype: DType,
     threads: usize,
@@ -43,8 +45,7 @@ impl CandleBackend {
     /// # Errors
     /// If the device is not there, or the catalogue is damaged.
     pub fn boxed(options: &EngineOptions) -> Result<Box<dyn Backend>, JobError> {
-        let text = presets::model_catalogue(options.presets.as_deref()).map_err(JobError::BadJob)?;
-        let catalogue = Catalogue::parse(&text).map_err(|error| JobError::BadJob(error.to_string()))?;
+        catalogue(options.presets.as_deref())?;
         let device = device(options.device)?;
         if device.is_cpu() && options.precision == Precision::Bf16 {
             return Err(JobError::BadJob("bf16 needs a GPU; use --precision f32 or auto".to_owned()));
@@ -59,7 +60,7 @@ impl CandleBackend {
             Precision::Bf16 => DType::BF16,
         };
         Ok(Box::new(Self {
-            catalogue,
+            presets: options.presets.clone(),
             device,
             dtype,
             threads: rayon::current_num_threads(),
@@ -92,7 +93,9 @@ impl CandleBackend {
             return Ok(loaded.clone());
         }
         let missing = |reason: String| JobError::ModelMissing { model: model.0.clone(), reason };
-        let files = self.catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
+        // Read anew: models may have been added since.
+        let catalogue = catalogue(self.presets.as_deref())?;
+        let files = catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
         cx.progress(Progress::steps("Loading the model", 0, 0));
         slot.borrow_mut().take();
         let loaded = Rc::new(load(&files).map_err(|error| match error {
@@ -109,7 +112,8 @@ impl CandleBackend {
     }
 
     fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let has = |family| self.catalogue.resolve(&spec.model, family).is_ok();
+        let catalogue = catalogue(self.presets.as_deref())?;
+        let has = |family| catalogue.resolve(&spec.model, family).is_ok();
         let mut report = BenchReport {
             threads: self.threads,
             peak_memory_bytes: 0,
@@ -134,7 +138,7 @@ impl CandleBackend {
             report.decode = Some(time(&|| model.decode_once(cx).map(drop))?);
         }
         if report.text_encode.is_none() {
-            let error = self.catalogue.resolve(&spec.model, Family::Clip).err();
+            let error = catalogue.resolve(&spec.model, Family::Clip).err();
             let reason = error.map(|e| e.to_string()).unwrap_or_default();
             return Err(JobError::ModelMissing { model: spec.model.0.clone(), reason });
         }
@@ -190,6 +194,11 @@ impl Backend for CandleBackend {
         self.clip.borrow_mut().take();
         self.diffusion.borrow_mut().take();
     }
+}
+
+fn catalogue(presets: Option<&Path>) -> Result<Catalogue, JobError> {
+    let (shipped, own) = presets::model_catalogues(presets).map_err(JobError::BadJob)?;
+    Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))
 }
 
 /// Lets the threads that compute give way to the window's: a frame that waits for a processor is a frame too late.

@@ -43,7 +43,7 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// How wide numbers are.
     pub precision: Precision,
-    /// The user's presets, whose `models.toml` takes the place of the shipped one.
+    /// The user's presets, whose `models.toml` adds to the shipped one.
     pub presets: Option<PathBuf>,
     /// Whether the threads that compute give way to a window's.
     pub yields_to_window: bool,

@@ -187,6 +187,11 @@ impl ClipTokenizer {
         usize::from(self.start.is_some())
     }
 
+    /// How many tokens it knows.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
     /// How many tokens of a text are read: the context without start and end.
     pub fn limit(&self) -> usize {
         self.context_length - self.marks()
