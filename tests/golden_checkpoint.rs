@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 use maquette::base::task::TaskCx;
+use maquette::job::sampling::Emphasis;
 use maquette::models::clip::TextTower;
 use maquette::models::diffusion::{AddedText, Conditions, Unet, Vae};
 use maquette::models::files::checkpoint::{Checkpoint, Kind};
@@ -80,7 +81,7 @@ fn a_single_file_is_a_model_like_any_other() {
     let (keep, _, files) = open("sd1");
     let cx = TaskCx::detached();
     let model = Diffusion::load(&files, DType::F32, &Device::Cpu, &cx).unwrap();
-    assert_eq!(model.count_tokens(&["a red cube".to_owned()]).unwrap()[0].tokens, 3);
+    assert_eq!(model.count_tokens(&["a red cube".to_owned()], Emphasis::default()).unwrap()[0].tokens, 3);
     let path = keep.path().join("some model.safetensors");
     assert_eq!(files.sha256(&["unet/config.json"], &cx).unwrap(), sha256_of(&path, &cx).unwrap());
     let pad = |folder: &str| {
