@@ -11,7 +11,7 @@ use maquette::registry::{Catalogue, Family};
 use maquette::store::{presets, samples};
 
 fn live(c: &mut Criterion) {
-    let catalogue = Catalogue::parse(&presets::model_catalogue(None).unwrap()).unwrap();
+    let catalogue = Catalogue::load(presets::model_catalogues(None).unwrap().0, None).unwrap();
     let files = |family| catalogue.resolve(&ModelRef::builtin(), family).unwrap();
     let clip = Clip::load(&files(Family::Clip), DType::F32, &Device::Cpu).unwrap();
     let diffusion = Diffusion::load(&files(Family::Diffusion), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();

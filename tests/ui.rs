@@ -454,13 +454,14 @@ fn single_keys_work_beside_a_focused_button_and_not_behind_a_dialog() {
 }
 
 /// The command that goes to each panel, and what has the keyboard then.
-const PANELS: [(&str, &str); 8] = [
+const PANELS: [(&str, &str); 9] = [
     ("Go to canvas", "Canvas, "),
     ("Go to preview", "New picture"),
     ("Edit prompt", "Prompt"),
     ("Edit lens phrase", "Phrase to find"),
     ("Show zero-shot", "Classes, one a line"),
     ("Show library", "Search the library"),
+    ("Show models", "Add models…"),
     ("Show jobs", "Jobs"),
     ("Show notices", "Notices"),
 ];

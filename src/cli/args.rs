@@ -8,7 +8,7 @@ use super::lora::LoraArgument;
 use super::nets::NetArgs;
 use crate::base::geom::Extent;
 use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
-use crate::job::sampling::{RandomSource, Sampler, Schedule};
+use crate::job::sampling::{Emphasis, RandomSource, Sampler, Schedule};
 use crate::job::spec::{Combine, HeatmapMethod};
 use crate::store::preferences::UserFolders;
 
@@ -61,6 +61,11 @@ pub(super) enum Command {
     Embed(Embed),
     /// Time the parts of a model
     Bench(Bench),
+    /// Read, expand and translate prompts
+    Prompt {
+        #[command(subcommand)]
+        command: super::prompt::Prompt,
+    },
     /// Models that are known by name
     Models {
         #[command(subcommand)]
@@ -70,13 +75,19 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Models {
+    /// Remember a folder or file with models: it is read in place. Folders of A1111's web UI, ComfyUI (and its
+    /// extra_model_paths.yaml) and Hugging Face's cache will do
+    Add {
+        /// The folder or file
+        path: PathBuf,
+    },
     /// List them
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Measure how good a model is, on scenes that its training never saw
+    /// Say what a model is and what it lacks; or measure how good the built-in ones are, on scenes that their training never saw
     Check(Check),
 }
 
@@ -95,7 +106,7 @@ pub(super) struct Generate {
     /// What to steer away from
     #[arg(long, default_value = "")]
     pub(super) negative: String,
-    /// Catalogue id or folder in diffusers layout
+    /// Catalogue id, folder in diffusers layout, single .safetensors file, or a name from `models list`
     #[arg(long, default_value = "builtin")]
     pub(super) model: String,
     /// ddim, pndm, euler, euler-a, heun, dpm++2m, dpm++2m-sde, dpm++sde, unipc, lcm or tcd (default: what the model's own
@@ -117,6 +128,12 @@ pub(super) struct Generate {
     /// Takes the excess contrast of strong guidance back, 0 to 1
     #[arg(long, default_value_t = 0.0)]
     pub(super) guidance_rescale: f32,
+    /// Layer of the text towers whose states count, from the last, which is 1 (default: the model's own)
+    #[arg(long)]
+    pub(super) clip_skip: Option<u32>,
+    /// What weights like (this:1.3) do: a1111, a1111-no-norm, comfyui, compel, ignore or none (brackets are words)
+    #[arg(long, default_value = "a1111")]
+    pub(super) emphasis: Emphasis,
     /// Start of the noise (default: a random one, which is printed)
     #[arg(long)]
     pub(super) seed: Option<u64>,
@@ -129,10 +146,11 @@ pub(super) struct Generate {
     /// safetensors file to write what is decoded to, under "latents"; with --count, NAME-SEED.safetensors beside it
     #[arg(long)]
     pub(super) save_latents: Option<PathBuf>,
-    /// LoRA file that changes the model, PATH[:STRENGTH[:TEXT_STRENGTH]]; may be repeated
+    /// LoRA that changes the model, PATH[:STRENGTH[:TEXT_STRENGTH]], or its name in a remembered place instead of the path; may be
+    /// repeated
     #[arg(long)]
     pub(super) lora: Vec<LoraArgument>,
-    /// WIDTHxHEIGHT in pixels (default: that of the built-in model)
+    /// WIDTHxHEIGHT in pixels (default: what the model was trained on)
     #[arg(long)]
     pub(super) size: Option<Extent>,
     /// Pictures to make, with consecutive seeds
@@ -225,7 +243,7 @@ pub(super) struct Embed {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Bench {
-    /// Catalogue id or folder
+    /// Catalogue id, folder, single .safetensors file, or a name from `models list`
     #[arg(long, default_value = "builtin")]
     pub(super) model: String,
     /// A JSON object on standard output
@@ -235,7 +253,7 @@ pub(super) struct Bench {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Check {
-    /// Catalogue id; only "builtin" can be measured
+    /// Folder, file or name of a model; or "builtin", which is measured
     pub(super) model: String,
     /// Scenes for each figure; a quarter as many pictures are generated for each
     #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..=100_000))]

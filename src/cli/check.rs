@@ -1,19 +1,16 @@
-//! `maquette models check`: how good the built-in models are.
+//! `maquette models check`: how good the built-in models are, or what any other model is and what it lacks.
 
 use super::args::Check;
 use super::json;
 use super::session::{Failure, Session, say, wrong_answer};
+use crate::engine::options::EngineOptions;
 use crate::job::output::{Bound, JudgeAccuracy, QualityReport};
 use crate::job::spec::CheckQualitySpec;
 use crate::job::{JobOutput, JobSpec, ModelRef};
 
-pub(super) fn run(args: &Check, session: &mut Session) -> Result<(), Failure> {
+pub(super) fn run(args: &Check, session: &mut Session, options: &EngineOptions) -> Result<(), Failure> {
     if args.model != ModelRef::builtin().0 {
-        let text = format!(
-            "only the built-in models can be checked, on the things that they know: write \"builtin\" instead of \"{}\"",
-            args.model
-        );
-        return Err(Failure::BadInput(text));
+        return super::models::check(&args.model, args.json, options);
     }
     let spec = CheckQualitySpec { scenes: args.scenes, seed: args.seed };
     let output = session.run(JobSpec::CheckQuality(spec))?;

@@ -2,17 +2,20 @@
 
 use super::args::Generate;
 use super::json;
-use super::lora::LoraArgument;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
+use crate::base::geom::Extent;
+use crate::engine::options::EngineOptions;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
-use crate::job::{JobOutput, JobSpec};
+use crate::job::{JobOutput, JobSpec, ModelRef};
+use crate::models::diffusion::own_side;
+use crate::registry::Family;
 use crate::store::{latents, pictures};
 
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
     args.save_latents.as_deref().map_or(Ok(()), session::check_out)?;
-    let spec = prepare(args)?;
+    let spec = prepare(args, session.options())?;
     let mut remarks: Vec<String> = Vec::new();
     let (mut files, mut model_sha256) = (Vec::new(), String::new());
     // A job for each picture: what is made is written at once and is not lost if a later one fails.
@@ -47,7 +50,14 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     Ok(())
 }
 
-fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
+/// The size of the pictures that a model was trained on, if it can be found; what is wrong with a model is said when it is loaded.
+fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
+    let files = super::models::catalogue(options).ok()?.resolve(model, Family::Diffusion).ok()?;
+    let side = own_side(&files)?;
+    Some(Extent::new(side, side))
+}
+
+fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,
         Some(path) => Some(InitSpec {
@@ -56,9 +66,9 @@ fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
             strength: args.strength.unwrap_or(if args.mask.is_some() { 1.0 } else { 0.7 }),
         }),
     };
-    let default = Sampling::default();
+    let model = ModelRef::from(args.model.as_str());
     Ok(GenerateSpec {
-        model: args.model.as_str().into(),
+        model: model.clone(),
         prompt: args.prompt.clone(),
         negative: args.negative.clone(),
         sampling: Sampling {
@@ -70,12 +80,14 @@ fn prepare(args: &Generate) -> Result<GenerateSpec, Failure> {
             eta: args.eta,
             seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
             rng: args.rng,
-            size: args.size.unwrap_or(default.size),
+            size: args.size.or_else(|| own_size(&model, options)).unwrap_or(Sampling::default().size),
+            clip_skip: args.clip_skip,
+            emphasis: args.emphasis,
         },
         count: args.count,
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
-        loras: args.lora.iter().map(LoraArgument::prepare).collect::<Result<_, _>>()?,
+        loras: args.lora.iter().map(|lora| lora.prepare(options)).collect::<Result<_, _>>()?,
     })
 }

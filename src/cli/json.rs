@@ -92,7 +92,20 @@ pub(super) struct Check<'a> {
 #[derive(Serialize)]
 pub(super) struct Models {
     pub(super) schema: u32,
+    /// Known by name.
     pub(super) models: Vec<crate::registry::Entry>,
+    /// In the remembered places and in Hugging Face's cache.
+    pub(super) found: Vec<crate::registry::Found>,
+    /// The remembered places.
+    pub(super) places: Vec<std::path::PathBuf>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ModelReport {
+    pub(super) schema: u32,
+    #[serde(flatten)]
+    pub(super) report: crate::registry::Report,
+    pub(super) usable: bool,
 }
 
 /// Prints one JSON object.

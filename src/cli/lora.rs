@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::models;
 use super::session::Failure;
 use crate::base::task::TaskCx;
+use crate::engine::options::EngineOptions;
 use crate::job::lora::LoraUse;
 use crate::models::adapters::Lora;
 use crate::models::files::sha256_of;
+use crate::registry::Sort;
 
 /// A LoRA file and how strongly it is to work.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +45,14 @@ impl FromStr for LoraArgument {
 }
 
 impl LoraArgument {
-    /// The same as a part of a job.
-    pub(super) fn prepare(&self) -> Result<LoraUse, Failure> {
+    /// The same as a part of a job. What is no path may be the name of a LoRA in a remembered place.
+    pub(super) fn prepare(&self, options: &EngineOptions) -> Result<LoraUse, Failure> {
         let bad = |error: crate::models::ModelError| Failure::BadInput(error.to_string());
-        let sha256 = sha256_of(&Lora::file(&self.path).map_err(bad)?, &TaskCx::detached()).map_err(bad)?;
-        let Self { path, unet_strength, text_strength } = self.clone();
+        let Self { mut path, unet_strength, text_strength } = self.clone();
+        if !path.exists() {
+            path = models::catalogue(options)?.locate(&path.to_string_lossy(), Sort::Lora).map_err(models::bad)?;
+        }
+        let sha256 = sha256_of(&Lora::file(&path).map_err(bad)?, &TaskCx::detached()).map_err(bad)?;
         Ok(LoraUse { path, sha256, text_strength, unet_strength })
     }
 }

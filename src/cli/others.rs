@@ -1,4 +1,4 @@
-//! `maquette embed`, `maquette bench` and `maquette models list`.
+//! `maquette embed` and `maquette bench`.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::args::{Bench, Embed};
 use super::json;
 use super::session::{self, Failure, Session, say, wrong_answer};
-use crate::engine::options::EngineOptions;
 use crate::job::output::Timing;
 use crate::job::spec::{BenchSpec, EmbedInputs, EmbedSpec};
 use crate::job::{JobOutput, JobSpec};
-use crate::registry::Catalogue;
-use crate::store::presets;
 
 /// Runs of each part that is timed.
 const REPEATS: u32 = 5;
@@ -61,18 +58,6 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
             }
             None => say!("{name:13} (the model has no such part)"),
         }
-    }
-    Ok(())
-}
-
-pub(super) fn list_models(as_json: bool, options: &EngineOptions) -> Result<(), Failure> {
-    let text = presets::model_catalogue(options.presets.as_deref()).map_err(Failure::BadInput)?;
-    let catalogue = Catalogue::parse(&text).map_err(|error| Failure::BadInput(error.to_string()))?;
-    if as_json {
-        return json::print(&json::Models { schema: json::SCHEMA, models: catalogue.entries });
-    }
-    for entry in &catalogue.entries {
-        say!("{:10} {:10} {}  [{}]", entry.id, entry.family.name(), entry.title, entry.licence);
     }
     Ok(())
 }

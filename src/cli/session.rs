@@ -90,6 +90,11 @@ impl Session {
         Self { options, engine: None }
     }
 
+    /// How the engine is to run.
+    pub(super) fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
     /// Runs a job to its end; progress goes to stderr if a person is watching.
     pub(super) fn run(&mut self, spec: JobSpec) -> Result<Arc<JobOutput>, Failure> {
         let is_watched = std::io::stderr().is_terminal();

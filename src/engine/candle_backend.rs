@@ -1,6 +1,7 @@
 //! The backend with real models: loads what a job asks for, keeps one CLIP and one diffusion model, runs the job.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -29,7 +30,8 @@ type Slot<T> = RefCell<Option<(ModelRef, Rc<T>)>>;
 
 /// Runs jobs with candle.
 pub struct CandleBackend {
-    catalogue: Catalogue,
+    /// The user's presets, with the catalogue of their models.
+    presets: Option<PathBuf>,
     device: Device,
     dtype: DType,
     threads: usize,
@@ -44,8 +46,7 @@ impl CandleBackend {
     /// # Errors
     /// If the device is not there, or the catalogue is damaged.
     pub fn boxed(options: &EngineOptions) -> Result<Box<dyn Backend>, JobError> {
-        let text = presets::model_catalogue(options.presets.as_deref()).map_err(JobError::BadJob)?;
-        let catalogue = Catalogue::parse(&text).map_err(|error| JobError::BadJob(error.to_string()))?;
+        catalogue(options.presets.as_deref())?;
         let device = device(options.device)?;
         if device.is_cpu() && options.precision == Precision::Bf16 {
             return Err(JobError::BadJob("bf16 needs a GPU; use --precision f32 or auto".to_owned()));
@@ -60,7 +61,7 @@ impl CandleBackend {
             Precision::Bf16 => DType::BF16,
         };
         Ok(Box::new(Self {
-            catalogue,
+            presets: options.presets.clone(),
             device,
             dtype,
             threads: rayon::current_num_threads(),
@@ -98,7 +99,9 @@ impl CandleBackend {
             return Ok(loaded.clone());
         }
         let missing = |reason: String| JobError::ModelMissing { model: model.0.clone(), reason };
-        let files = self.catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
+        // Read anew: models may have been added since.
+        let catalogue = catalogue(self.presets.as_deref())?;
+        let files = catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
         cx.progress(Progress::steps("Loading the model", 0, 0));
         slot.borrow_mut().take();
         let loaded = Rc::new(load(&files).map_err(|error| match error {
@@ -110,13 +113,13 @@ impl CandleBackend {
     }
 
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let counts =
-            self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts).map_err(|e| job_error("Counting", e))?;
-        Ok(JobOutput::TokenCounts(counts))
+        let counts = self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts, spec.emphasis);
+        counts.map(JobOutput::TokenCounts).map_err(|error| job_error("Counting", error))
     }
 
     fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let has = |family| self.catalogue.resolve(&spec.model, family).is_ok();
+        let catalogue = catalogue(self.presets.as_deref())?;
+        let has = |family| catalogue.resolve(&spec.model, family).is_ok();
         let mut report = BenchReport {
             threads: self.threads,
             peak_memory_bytes: 0,
@@ -141,7 +144,7 @@ impl CandleBackend {
             report.decode = Some(time(&|cx| model.decode_once(cx).map(drop))?);
         }
         if report.text_encode.is_none() {
-            let error = self.catalogue.resolve(&spec.model, Family::Clip).err();
+            let error = catalogue.resolve(&spec.model, Family::Clip).err();
             let reason = error.map(|e| e.to_string()).unwrap_or_default();
             return Err(JobError::ModelMissing { model: spec.model.0.clone(), reason });
         }
@@ -199,6 +202,11 @@ impl Backend for CandleBackend {
     }
 }
 
+fn catalogue(presets: Option<&Path>) -> Result<Catalogue, JobError> {
+    let (shipped, own) = presets::model_catalogues(presets).map_err(JobError::BadJob)?;
+    Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))
+}
+
 /// Lets the threads that compute give way to the window's: a frame that waits for a processor is a frame too late.
 #[cfg(target_os = "linux")]
 fn yield_to_window() {
@@ -244,7 +252,10 @@ fn job_error(during: &str, error: ModelError) -> JobError {
     }
 }
 
-/// The run with the least processor time; one run goes before them to warm up.
+/// Seconds after which no further run is begun.
+const LONGEST: f64 = 20.0;
+
+/// The run with the least processor time; one run goes before them to warm up. Parts that take long are run less often.
 fn fastest(
     repeats: u32,
     run: &dyn Fn(&TaskCx<'_>) -> Result<(), ModelError>,
@@ -252,8 +263,11 @@ fn fastest(
 ) -> Result<Timing, JobError> {
     let explain = |error| job_error("Bench", error);
     run(cx).map_err(explain)?;
-    let mut best: Option<Timing> = None;
+    let (mut best, begun): (Option<Timing>, _) = (None, Instant::now());
     for _ in 0..repeats.max(1) {
+        if best.is_some() && begun.elapsed().as_secs_f64() > LONGEST {
+            break;
+        }
         cx.checkpoint()?;
         let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
         run(&stretches.cx()).map_err(explain)?;

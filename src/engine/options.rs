@@ -47,7 +47,7 @@ pub struct EngineOptions {
     /// `None`.
     #[serde(default)]
     pub vae_memory: Option<u64>,
-    /// The user's presets, whose `models.toml` takes the place of the shipped one.
+    /// The user's presets, whose `models.toml` adds to the shipped one.
     pub presets: Option<PathBuf>,
     /// Whether the threads that compute give way to a window's.
     pub yields_to_window: bool,

@@ -6,6 +6,7 @@
 pub mod adapters;
 pub mod clip;
 pub mod diffusion;
+pub mod embedding;
 pub mod error;
 pub mod files;
 pub mod hook;

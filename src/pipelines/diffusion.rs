@@ -6,29 +6,32 @@ use candle_core::{DType, Device, Tensor};
 
 use super::beside::{Beside, joined};
 use super::compose::{from_tensor, to_tensor};
-use super::conditioning::Conditioner;
+use super::conditioning::{Conditioner, fragments};
 use super::control::{self, Stage};
 use super::denoiser::Denoiser;
+use super::guidance::{Guidance, conditions};
 use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::{self, LatentPreview};
 use super::loras::{Changed, Loras};
-use super::sample::Run;
+use super::sample::{Run, steps_made};
+use super::script::all_texts;
+use super::text_encoder::Reading;
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
-use crate::job::sampling::{Sampling, Schedule};
+use crate::job::sampling::{Emphasis, Sampling, Schedule};
 use crate::job::spec::GenerateSpec;
-use crate::models::diffusion::{Autoencoder, Codec, Conditions, TinyVae, Unet};
+use crate::models::diffusion::{Autoencoder, Codec, TinyVae, Unet};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
-use crate::models::schedulers::{Method, SchedulerConfig};
+use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
 /// Longest side of a generated picture, in pixels.
 const MAX_SIDE: u32 = 2048;
 /// What identifies a model: everything that its pictures depend on.
-const HASHED: [&str; 10] = [
+const HASHED: [&str; 15] = [
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors",
     "vae/config.json",
@@ -38,6 +41,11 @@ const HASHED: [&str; 10] = [
     "tokenizer/tokenizer.json",
     "tokenizer/vocab.json",
     "tokenizer/merges.txt",
+    "text_encoder_2/config.json",
+    "text_encoder_2/model.safetensors",
+    "tokenizer_2/tokenizer.json",
+    "tokenizer_2/vocab.json",
+    "tokenizer_2/merges.txt",
     "scheduler/scheduler_config.json",
 ];
 
@@ -73,10 +81,13 @@ impl Diffusion {
             files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
         };
         let kind = NetKind::of(&folder("unet")?.read_json("config.json")?)?;
+        let (conditioner, unet) =
+            (Conditioner::load(files, dtype, device)?, Unet::load_in(&folder("unet")?, dtype, device, cx)?);
+        conditioner.check(unet.config(), &folder("unet")?)?;
         let vae = Autoencoder::load(&folder("vae")?, dtype, device, cx)?;
         Ok(Self {
-            conditioner: Conditioner::load(files, dtype, device)?,
-            unet: Unet::load_in(&folder("unet")?, dtype, device, cx)?,
+            conditioner,
+            unet,
             kind,
             sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
             vae,
@@ -97,15 +108,18 @@ impl Diffusion {
         Self { vae_memory: bytes, ..self }
     }
 
-    /// Lengths of `texts` for the model's own tokenizer.
+    /// Lengths of `texts`, with weights of this kind, for the model's own tokenizer: of what is longest at any step.
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn count_tokens(&self, texts: &[String]) -> Result<Vec<TokenCount>> {
-        let tokenizer = self.conditioner.tokenizer();
+    pub fn count_tokens(&self, texts: &[String], emphasis: Emphasis) -> Result<Vec<TokenCount>> {
         let count = |text: &String| {
-            let tokens = tokenizer.encode(text)?;
-            Ok(TokenCount { tokens: tokens.ids.len() - 2 + tokens.cut, limit: tokenizer.limit() })
+            let mut longest = self.conditioner.count(&[])?;
+            for fragments in all_texts(text, emphasis) {
+                let count = self.conditioner.count(&fragments)?;
+                longest = if count.tokens > longest.tokens { count } else { longest };
+            }
+            Ok(longest)
         };
         texts.iter().map(count).collect()
     }
@@ -123,16 +137,15 @@ impl Diffusion {
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
         let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
-        let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
-        let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
-        self.remark_cut("prompt", prompt_cut, &mut remarks);
-        self.remark_cut("negative prompt", negative_cut, &mut remarks);
         let factor = vae.factor();
         let [height, width] = [size.height, size.width].map(|side| side as usize / factor);
         let codec = Codec::within(vae, height, width, self.vae_memory);
         remark_tiles(&codec, self.vae_memory, &mut remarks);
         let reader = Reader { vae: codec, kind: self.kind, dtype: self.dtype, device: &self.device };
         let inpainting = Inpainting::prepare(spec.init.as_ref(), size, &reader, cx)?;
+        let start = inpainting.as_ref().map(|inpainting| &inpainting.start);
+        let steps = steps_made(&Walk::new(method, &self.scheduler, spec.sampling.steps as usize), start);
+        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, self.unet.config(), &mut remarks, cx)?;
         let shape = [vae.latent_channels(), height, width];
         let stage = Stage {
             unet: self.unet.config(),
@@ -153,14 +166,13 @@ impl Diffusion {
         let denoiser = Denoiser { unet: &self.unet, told, controls: &controls };
         let run = Run {
             denoiser: &denoiser,
+            guidance: &guidance,
             scheduler: &self.scheduler,
             sampling: &spec.sampling,
             method,
             noise: spec.noise.as_ref(),
-            prompt: &prompt,
-            negative: &negative,
             shape,
-            start: inpainting.as_ref().map(|inpainting| &inpainting.start),
+            start,
             preview: &preview,
             device: &self.device,
         };
@@ -200,7 +212,8 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn text_encode(&self, prompt: &str, cx: &TaskCx<'_>) -> Result<Tensor> {
-        self.conditioner.encode_afresh(prompt, cx)
+        let prompt = fragments(prompt, Emphasis::default());
+        Ok(self.conditioner.encode_afresh(&prompt, 1, Reading::default(), cx)?.states)
     }
 
     /// One call of the denoising net with a batch of two at the default size: for timing.
@@ -208,10 +221,12 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn denoise_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let (prompt, _) = self.conditioner.encode("", cx)?;
-        let prompts = Tensor::cat(&[&prompt, &prompt], 0)?;
+        let prompt = self.conditioner.encode(&[], 1, Reading::default(), cx)?;
+        let side = (self.unet.config().sample_size.unwrap_or(64) * self.vae.factor()) as u32;
+        let sizes = self.conditioner.sizes(Extent::new(side, side));
+        let conditions = conditions(&[&prompt, &prompt], sizes.as_ref().map(|sizes| &sizes.prompt), 1.0)?;
         let latents = self.blank(2, self.unet.config().in_channels)?;
-        self.unet.forward(&latents, 500.0, &Conditions::plain(prompts), None, None, cx)
+        self.unet.forward(&latents, 500.0, &conditions, None, None, cx)
     }
 
     /// One picture of the default size from latents: for timing.
@@ -233,15 +248,6 @@ impl Diffusion {
         }
         let hash = self.files.sha256(&HASHED, cx)?;
         Ok(self.hash.get_or_init(|| hash).clone())
-    }
-
-    fn remark_cut(&self, what: &str, cut: usize, remarks: &mut Vec<String>) {
-        if cut > 0 {
-            let limit = self.conditioner.tokenizer().limit();
-            remarks.push(format!(
-                "the {what} is {cut} tokens too long: the model read the first {limit} and not the rest"
-            ));
-        }
     }
 
     /// The sampler and what it is told; remarks say what it does not do.

@@ -3,14 +3,21 @@
 //! Knows nothing of threads and windows; stops and reports through `TaskCx`.
 
 mod beside;
+mod chunks;
 mod compose;
 mod conditioning;
 mod control;
 mod denoiser;
 mod diffusion;
+mod guidance;
 mod inpaint;
 mod latent_preview;
 mod loras;
 mod sample;
+mod script;
+mod text_encoder;
+mod weighting;
 
+pub use conditioning::{Conditioner, Encoded, fragments};
 pub use diffusion::Diffusion;
+pub use text_encoder::Reading;

@@ -1,12 +1,15 @@
-//! The catalogue of models (`presets/models.toml`), and finding the folder that a [`ModelRef`] means.
+//! The catalogue of models (`presets/models.toml` and the user's own), and finding the files that a [`ModelRef`] means.
 
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
+use super::scan::{self, Found, Sort};
+use super::{hub, vocabulary};
 use crate::job::ModelRef;
 use crate::models::files::ModelFiles;
+use crate::models::files::checkpoint::Checkpoint;
 
 static CLIP: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/clip");
 static DIFFUSION: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/assets/models/diffusion");
@@ -64,9 +67,21 @@ pub struct Entry {
     /// One line about it.
     pub title: String,
     /// Under which licence.
+    #[serde(default)]
     pub licence: String,
     /// The folder inside the program that holds it.
-    pub embedded: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<String>,
+    /// The folder or file on disk that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// A folder or file where models are to be looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    path: PathBuf,
 }
 
 /// Why a model cannot be found.
@@ -74,13 +89,18 @@ pub struct Entry {
 #[error("{0}")]
 pub struct RegistryError(pub String);
 
-/// The models that are known by name.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The models that are known by name, and where else to look.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
     /// The entries.
-    #[serde(rename = "model")]
+    #[serde(rename = "model", default)]
     pub entries: Vec<Entry>,
+    #[serde(rename = "place", default)]
+    places: Vec<Place>,
+    /// Hugging Face's caches.
+    #[serde(skip)]
+    caches: Vec<PathBuf>,
 }
 
 impl Catalogue {
@@ -92,18 +112,100 @@ impl Catalogue {
         toml::from_str(text).map_err(|error| RegistryError(format!("the model catalogue is not valid: {error}")))
     }
 
-    /// The files of `model` as a member of `family`: a catalogue id, or the path of a folder.
+    /// The shipped catalogue with the user's own on top, and the caches of this system.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn load(shipped: &str, user: Option<&str>) -> Result<Self, RegistryError> {
+        let mut own = user.map(Self::parse).transpose()?.unwrap_or_default();
+        for entry in Self::parse(shipped)?.entries {
+            if !own.entries.iter().any(|known| known.id == entry.id && known.family == entry.family) {
+                own.entries.push(entry);
+            }
+        }
+        own.caches = hub::caches(|name| std::env::var_os(name));
+        Ok(own)
+    }
+
+    /// The remembered folders and files, in the order of the user's file.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(|place| place.path.as_path())
+    }
+
+    /// `text`, the user's catalogue, with `path` as one more place.
+    ///
+    /// # Errors
+    /// If it is a place already, or cannot be written down.
+    pub fn with_place(text: &str, path: &Path) -> Result<String, RegistryError> {
+        if Self::parse(text)?.places().any(|known| known == path) {
+            return Err(RegistryError(format!("this is known already: {}", path.display())));
+        }
+        let name = path.to_str().ok_or_else(|| {
+            RegistryError(format!("this path is no text, so it cannot be remembered; rename it: {}", path.display()))
+        })?;
+        let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        Ok(format!("{text}{gap}\n[[place]]\npath = {}\n", toml::Value::String(name.to_owned())))
+    }
+
+    /// What is in the remembered places and in Hugging Face's caches.
+    pub fn found(&self) -> Vec<Found> {
+        let places = self.places().chain(self.caches.iter().map(PathBuf::as_path));
+        let mut found: Vec<Found> = places.flat_map(scan::scan).collect();
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|one| seen.insert(one.path.clone()));
+        found
+    }
+
+    /// Where the thing `name` of this sort is: a path, a name from Hugging Face's cache, or the name of a file or folder in a remembered
+    /// place.
+    ///
+    /// # Errors
+    /// If there is none, or there are several of one name.
+    pub fn locate(&self, name: &str, sort: Sort) -> Result<PathBuf, RegistryError> {
+        let path = Path::new(name);
+        if path.exists() {
+            let folder = hub::name_of(path).and_then(|_| hub::snapshot(path));
+            return Ok(folder.unwrap_or_else(|| path.to_owned()));
+        }
+        if let Some(snapshot) = self.caches.iter().find_map(|cache| hub::find(cache, name)) {
+            return Ok(snapshot);
+        }
+        let is_named = |one: &Found| {
+            one.sort == sort
+                && (one.name == name || one.path.file_name().is_some_and(|file| file.to_str() == Some(name)))
+        };
+        let mut named: Vec<Found> = self.found().into_iter().filter(is_named).collect();
+        match (named.pop(), named.pop()) {
+            (Some(only), None) => Ok(only.path),
+            (Some(one), Some(other)) => Err(RegistryError(format!(
+                "there are several of this name; write the path: {} and {}",
+                one.path.display(),
+                other.path.display()
+            ))),
+            (None, _) => Err(RegistryError(format!(
+                "there is no such folder or file, and nothing of this name in the remembered places or in Hugging Face's cache (see \
+                 `maquette models list`): {name}"
+            ))),
+        }
+    }
+
+    /// The files of `model` as a member of `family`: a catalogue id, the path of a folder or file, or a name
+    /// that [`Self::locate`] knows.
     ///
     /// # Errors
     /// If there is no such entry and no such folder, or the folder is not of this family.
     pub fn resolve(&self, model: &ModelRef, family: Family) -> Result<ModelFiles, RegistryError> {
         if let Some(entry) = self.entries.iter().find(|entry| entry.id == model.0 && entry.family == family) {
-            return match entry.embedded.as_str() {
-                "clip" => Ok(ModelFiles::Embedded(&CLIP)),
-                "diffusion" => Ok(ModelFiles::Embedded(&DIFFUSION)),
+            if let Some(path) = &entry.path {
+                return self.open(path, family);
+            }
+            return match entry.embedded.as_deref() {
+                Some("clip") => Ok(ModelFiles::Embedded(&CLIP)),
+                Some("diffusion") => Ok(ModelFiles::Embedded(&DIFFUSION)),
                 other => Err(RegistryError(format!(
-                    "the catalogue says that \"{}\" is built in as {other}, which this build does not have; pass a folder",
-                    model.0
+                    "the catalogue says that \"{}\" is built in as {}, which this build does not have; pass a folder",
+                    model.0,
+                    other.unwrap_or("nothing")
                 ))),
             };
         }
@@ -114,35 +216,97 @@ impl Catalogue {
                 family.name()
             )));
         }
-        self.resolve_folder(Path::new(&model.0), family)
+        let path = self.locate(&model.0, Sort::of(family)).map_err(|error| self.with_known(&error, family))?;
+        self.open(&path, family)
     }
 
-    fn resolve_folder(&self, path: &Path, family: Family) -> Result<ModelFiles, RegistryError> {
-        let known = || {
-            let mut ids: Vec<&str> =
-                self.entries.iter().filter(|e| e.family == family).map(|e| e.id.as_str()).collect();
-            ids.dedup();
-            ids.join(", ")
+    /// `error` and the ids that would have been found.
+    fn with_known(&self, error: &RegistryError, family: Family) -> RegistryError {
+        let ids: Vec<&str> = self.entries.iter().filter(|e| e.family == family).map(|e| e.id.as_str()).collect();
+        RegistryError(format!("there is no {} model of this id (known: {}); {error}", family.name(), ids.join(", ")))
+    }
+
+    fn open(&self, path: &Path, family: Family) -> Result<ModelFiles, RegistryError> {
+        if path.is_file() {
+            return match family {
+                Family::Diffusion => self.open_file(path),
+                Family::Clip => Err(RegistryError(format!(
+                    "a CLIP is a folder with its configuration and tokenizer, and this is a file: {}",
+                    path.display()
+                ))),
+            };
+        }
+        if family.telltales().iter().any(|file| path.join(file).is_file()) {
+            return Ok(ModelFiles::Folder(PathBuf::from(path)));
+        }
+        let within = scan::scan(path).into_iter().filter(|one| one.sort == Sort::of(family));
+        let within: Vec<String> = within.take(5).map(|one| one.path.display().to_string()).collect();
+        let hint = match within.is_empty() {
+            true => String::new(),
+            false => format!(". It holds models that you can name: {}", within.join(", ")),
         };
-        if !path.exists() {
-            return Err(RegistryError(format!(
-                "there is no {} model of this id (known: {}) and no such folder: {}",
-                family.name(),
-                known(),
+        Err(RegistryError(format!(
+            "this folder has no {}, so it is no {} model: {}{hint}",
+            family.telltales().join(" or "),
+            family.name(),
+            path.display()
+        )))
+    }
+
+    fn open_file(&self, path: &Path) -> Result<ModelFiles, RegistryError> {
+        let failed = |error: crate::models::ModelError| RegistryError(error.to_string());
+        let checkpoint = Checkpoint::open(path).map_err(failed)?;
+        let tokenizer = self.tokenizer_for(path, checkpoint.vocabulary())?;
+        checkpoint.folder(&tokenizer).map_err(failed)
+    }
+
+    /// A tokenizer of `words` tokens for the single file `path`: beside it, or in anything else that is known.
+    ///
+    /// # Errors
+    /// If there is none: what to put where.
+    pub fn tokenizer_for(&self, path: &Path, words: usize) -> Result<ModelFiles, RegistryError> {
+        let beside = vocabulary::beside(path);
+        let elsewhere = || vocabulary::of_found(&self.found());
+        let found = vocabulary::first(beside, words).or_else(|| vocabulary::first(elsewhere(), words));
+        found.ok_or_else(|| {
+            RegistryError(format!(
+                "a single file holds no tokenizer, and none of {words} tokens is known here. Put vocab.json and merges.txt, or \
+                 tokenizer.json, into a folder \"tokenizer\" beside it (every Stable Diffusion and openai/clip-vit-large-patch14 have \
+                 them), or name a folder that holds such a model with `maquette models add`: {}",
                 path.display()
-            )));
-        }
-        if !path.is_dir() {
-            return Err(RegistryError(format!("a model is a folder, and this is a file: {}", path.display())));
-        }
-        if !family.telltales().iter().any(|file| path.join(file).is_file()) {
-            return Err(RegistryError(format!(
-                "this folder has no {}, so it is no {} model: {}",
-                family.telltales().join(" or "),
-                family.name(),
-                path.display()
-            )));
-        }
-        Ok(ModelFiles::Folder(PathBuf::from(path)))
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SHIPPED: &str =
+        "[[model]]\nid = \"builtin\"\nfamily = \"clip\"\ntitle = \"x\"\nlicence = \"MIT\"\nembedded = \"clip\"\n";
+
+    #[test]
+    fn places_are_written_down_once_and_keep_what_was_there() {
+        let text = "# mine\n";
+        let one = Catalogue::with_place(text, Path::new("/a \"b\"\\c")).unwrap();
+        assert!(one.starts_with(text));
+        let two = Catalogue::with_place(&one, Path::new("/d")).unwrap();
+        let catalogue = Catalogue::load(SHIPPED, Some(&two)).unwrap();
+        assert_eq!(catalogue.places().collect::<Vec<_>>(), [Path::new("/a \"b\"\\c"), Path::new("/d")]);
+        assert_eq!(catalogue.entries.len(), 1);
+        assert!(Catalogue::with_place(&two, Path::new("/d")).unwrap_err().0.contains("already"));
+        assert!(Catalogue::with_place("[[", Path::new("/d")).is_err());
+    }
+
+    #[test]
+    fn the_users_entries_come_first() {
+        let own = "[[model]]\nid = \"builtin\"\nfamily = \"clip\"\ntitle = \"mine\"\npath = \"/mine\"\n";
+        let catalogue = Catalogue::load(SHIPPED, Some(own)).unwrap();
+        assert_eq!(catalogue.entries.len(), 1);
+        assert_eq!(catalogue.entries[0].title, "mine");
+        let error = catalogue.resolve(&ModelRef::builtin(), Family::Clip).unwrap_err();
+        assert!(error.0.contains("/mine"), "{error}");
     }
 }

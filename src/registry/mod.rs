@@ -1,5 +1,13 @@
-//! L2: which models exist and where their files are. Opens no network connection.
+//! L2: which models exist and where their files are. Opens no network connection; other programs' folders are read in place and never
+//! written to.
 
 mod catalogue;
+mod check;
+mod comfy;
+mod hub;
+mod scan;
+mod vocabulary;
 
 pub use catalogue::{Catalogue, Entry, Family, RegistryError, judge, shipped_bytes};
+pub use check::{Part, Report, check};
+pub use scan::{Found, Sort, scan};

@@ -1,11 +1,11 @@
 //! The preset files: those that ship inside the program, overridden by those in the user's folder.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
+use super::atomic;
 use crate::prompt::library::Library;
 
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/presets");
@@ -23,17 +23,32 @@ pub fn library(user_folder: Option<&Path>) -> (Library, Vec<String>) {
     (library, warnings)
 }
 
-/// The model catalogue as text: the user's `models.toml`, else the shipped one.
+const MODELS: &str = "models.toml";
+
+/// The shipped catalogue of models as text, and the user's own if there is one.
 ///
 /// # Errors
 /// If the user's file is there and cannot be read, with its path.
-pub fn model_catalogue(user_folder: Option<&Path>) -> Result<Cow<'static, str>, String> {
-    const NAME: &str = "models.toml";
-    if let Some(path) = user_folder.map(|folder| folder.join(NAME)).filter(|path| path.exists()) {
-        return std::fs::read_to_string(&path).map(Cow::Owned).map_err(|error| format!("{error}: {}", path.display()));
+pub fn model_catalogues(user_folder: Option<&Path>) -> Result<(&'static str, Option<String>), String> {
+    let shipped = SHIPPED.get_file(MODELS).and_then(include_dir::File::contents_utf8).unwrap_or_default();
+    let Some(path) = user_folder.map(|folder| folder.join(MODELS)).filter(|path| path.exists()) else {
+        return Ok((shipped, None));
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(own) => Ok((shipped, Some(own))),
+        Err(error) => Err(format!("{error}: {}", path.display())),
     }
-    let shipped = SHIPPED.get_file(NAME).and_then(include_dir::File::contents_utf8);
-    Ok(Cow::Borrowed(shipped.unwrap_or_default()))
+}
+
+/// Writes the user's catalogue of models; gives its path.
+///
+/// # Errors
+/// If the folder cannot be made or written to.
+pub fn write_model_catalogue(user_folder: &Path, text: &str) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(user_folder)?;
+    let path = user_folder.join(MODELS);
+    atomic::write(&path, text.as_bytes())?;
+    Ok(path)
 }
 
 fn collect_shipped(dir: &Dir<'static>, into: &mut BTreeMap<String, String>) {

@@ -176,6 +176,7 @@ impl App {
         let canvas = self.workbench.document().canvas.as_ref();
         let (rect, camera) = (self.view.canvas_rect, &mut self.view.camera);
         match command {
+            ViewCommand::AddModelsDialog => self.dialogs.ask(&mut self.view, Purpose::AddModels, ""),
             ViewCommand::OpenDialog => self.dialogs.ask(&mut self.view, Purpose::Open, ""),
             ViewCommand::SaveDialog => {
                 let name = canvas.map_or("canvas", |canvas| canvas.name.as_str());

@@ -25,6 +25,8 @@ const NO_CHOOSER: &str =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Open,
+    /// A folder or file.
+    AddModels,
     SaveCanvas,
     /// A result, by index.
     SaveResult(usize),
@@ -36,14 +38,21 @@ impl Purpose {
     fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::Open => ("Open picture", "Open"),
+            Self::AddModels => ("Add models", "Add"),
             Self::SaveCanvas => ("Save canvas as PNG", "Save"),
             Self::SaveResult(_) => ("Save picture as PNG", "Save"),
             Self::SaveMask => ("Save mask as PNG", "Save"),
         }
     }
 
+    /// Whether a file is to be written.
+    fn saves(self) -> bool {
+        !matches!(self, Self::Open | Self::AddModels)
+    }
+
     fn command(self, path: PathBuf) -> Command {
         Command::File(match self {
+            Self::AddModels => return Command::AddModels(path),
             Self::Open => FileCommand::Open(path),
             Self::SaveCanvas => FileCommand::SaveCanvas(path),
             Self::SaveResult(index) => FileCommand::SaveResult(index, path),
@@ -97,7 +106,7 @@ impl Dialogs {
     /// Asks for a path; `name` is proposed, with a number behind it if there is such a file already.
     pub(super) fn ask(&self, view: &mut View, purpose: Purpose, name: &str) {
         let text = match purpose {
-            Purpose::Open => String::new(),
+            Purpose::Open | Purpose::AddModels => String::new(),
             _ => free_path(&view.folder(), name).display().to_string(),
         };
         let (stage, browsing) = (Stage::Typing, Browsing::No);
@@ -161,7 +170,7 @@ impl Dialogs {
         ui.heading(title);
         let label = ui.label(RichText::new("File").small().color(theme::tokens(ui).faint));
         let edit = egui::TextEdit::singleline(&mut prompt.text)
-            .hint_text("Path of a file")
+            .hint_text(if prompt.purpose == Purpose::AddModels { "Path of a folder or file" } else { "Path of a file" })
             .margin(egui::Margin::same(8))
             .desired_width(f32::INFINITY);
         let response = ui.add(edit).labelled_by(label.id);
@@ -189,7 +198,7 @@ impl Dialogs {
             if (clicked || entered)
                 && let Some(path) = path
             {
-                if prompt.purpose != Purpose::Open && path.exists() {
+                if prompt.purpose.saves() && path.exists() {
                     prompt.go_to(Stage::Replacing(path));
                 } else {
                     send(cx.view, cx.outbox, prompt.purpose, path);
@@ -267,6 +276,7 @@ fn choose(purpose: Purpose, proposed: &Path) -> Answer {
     let start = Instant::now();
     let chosen = runtime.block_on(async {
         match purpose {
+            Purpose::AddModels => dialog.pick_folder().await,
             Purpose::Open => dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp"]).pick_file().await,
             _ => dialog.add_filter("PNG", &["png"]).set_file_name(name).save_file().await,
         }
@@ -286,7 +296,7 @@ fn path_of(purpose: Purpose, text: &str) -> Option<PathBuf> {
         Some((rest, home)) => home.join(rest),
         None => PathBuf::from(text),
     };
-    if purpose != Purpose::Open && path.extension().is_none() {
+    if purpose.saves() && path.extension().is_none() {
         path.set_extension("png");
     }
     (!text.is_empty()).then_some(path)

@@ -102,12 +102,14 @@ actions! {
     FocusLens: "Edit lens phrase", "Puts the keyboard into the lens.", ctrl("F");
     FocusZeroShot: "Show zero-shot", "Puts the keyboard into the zero-shot panel.", None;
     FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
+    FocusModels: "Show models", "Puts the keyboard into the models.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
     ThemeLight: "Light theme", "Light surfaces.", None;
     ThemeDark: "Dark theme", "Dark surfaces.", None;
     ResetLayout: "Reset layout", "Puts all panels back in their places.", None;
+    AddModels: "Add models…", "Remembers a folder or file with models; they are used where they lie.", None;
     ReleaseMemory: "Release memory", "Drops all loaded models; they load again when needed.", None;
     Palette: "Command palette…", "Finds and runs any command.", ctrl("K");
     About: "About Maquette", "Shows the version, licences and the models.", None;
@@ -185,6 +187,7 @@ impl Action {
     fn view(self) -> Option<Command> {
         Some(Command::View(match self {
             Self::Open => ViewCommand::OpenDialog,
+            Self::AddModels => ViewCommand::AddModelsDialog,
             Self::Fit => ViewCommand::Fit,
             Self::ActualSize => ViewCommand::ActualSize,
             Self::ZoomIn => ViewCommand::ZoomBy(1.25),
@@ -195,6 +198,7 @@ impl Action {
             Self::FocusLens => ViewCommand::Focus(PanelKind::Lens),
             Self::FocusZeroShot => ViewCommand::Focus(PanelKind::ZeroShot),
             Self::FocusLibrary => ViewCommand::Focus(PanelKind::Library),
+            Self::FocusModels => ViewCommand::Focus(PanelKind::Models),
             Self::FocusJobs => ViewCommand::Focus(PanelKind::Jobs),
             Self::FocusNotices => ViewCommand::Focus(PanelKind::Notices),
             Self::ResetLayout => ViewCommand::ResetLayout,

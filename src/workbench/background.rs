@@ -10,26 +10,46 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::command::LazyBytes;
+use super::models::{self, KnownModel};
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
 use crate::engine::Wake;
 use crate::job::spec::GenerateSpec;
+use crate::registry::Sort;
 use crate::store::{pictures, samples};
 
 /// Something to do with a file.
 pub(super) enum FileTask {
     Open(PathBuf),
     OpenSample(String),
-    Convert { extent: Extent, rgba: LazyBytes },
-    SavePicture { path: PathBuf, picture: Picture, metadata: Option<Box<(GenerateSpec, u64, String)>> },
-    SaveMask { path: PathBuf, mask: Mask },
+    Convert {
+        extent: Extent,
+        rgba: LazyBytes,
+    },
+    SavePicture {
+        path: PathBuf,
+        picture: Picture,
+        metadata: Option<Box<(GenerateSpec, u64, String)>>,
+    },
+    SaveMask {
+        path: PathBuf,
+        mask: Mask,
+    },
+    /// Looks for models; the folder is that of the user's presets.
+    ReadModels(Option<PathBuf>),
+    /// Remembers `path` there.
+    AddModels {
+        presets: Option<PathBuf>,
+        path: PathBuf,
+    },
 }
 
 impl FileTask {
     fn kind(&self) -> Kind {
         match self {
             Self::Open(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
-            Self::SavePicture { .. } | Self::SaveMask { .. } => Kind::Save,
+            Self::SavePicture { .. } | Self::SaveMask { .. } | Self::AddModels { .. } => Kind::Save,
+            Self::ReadModels(_) => Kind::Look,
         }
     }
 }
@@ -38,13 +58,26 @@ impl FileTask {
 enum Kind {
     Open,
     Save,
+    Look,
 }
 
 /// How it went.
 pub(super) enum FileDone {
-    Opened { picture: Picture, name: String },
-    Saved { path: PathBuf },
-    Failed { text: String },
+    Opened {
+        picture: Picture,
+        name: String,
+    },
+    Saved {
+        path: PathBuf,
+    },
+    /// What was found, or why nothing could be looked for.
+    ModelsRead(Result<Vec<KnownModel>, String>),
+    ModelsAdded {
+        text: String,
+    },
+    Failed {
+        text: String,
+    },
 }
 
 /// What a thread tells of its task, by the number of the task.
@@ -77,6 +110,7 @@ impl Background {
         match kind {
             Kind::Open => self.newest_open = number,
             Kind::Save => self.saves_under_way += 1,
+            Kind::Look => {}
         }
         let (sender, wake) = (self.sender.clone(), self.wake.clone());
         let spawned = std::thread::Builder::new().name("maquette-files".to_owned()).spawn(move || {
@@ -171,6 +205,13 @@ fn run(task: FileTask) -> Result<FileDone, String> {
             let picture = Picture::from_fn(mask.extent(), |x, y| [mask.coverage(x, y); 3]);
             pictures::write_png(&path, &picture, None).map_err(|error| error.to_string())?;
             Ok(FileDone::Saved { path })
+        }
+        FileTask::ReadModels(presets) => Ok(FileDone::ModelsRead(models::read(presets.as_deref()))),
+        FileTask::AddModels { presets, path } => {
+            let found = models::remember(presets.as_deref(), &path)?.found;
+            let usable = found.iter().filter(|one| one.sort != Sort::Unusable).count();
+            let text = format!("Remembered {}: {usable} usable of {} found.", path.display(), found.len());
+            Ok(FileDone::ModelsAdded { text })
         }
     }
 }

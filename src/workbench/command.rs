@@ -68,6 +68,10 @@ pub enum Command {
     },
     /// Read or write a file.
     File(FileCommand),
+    /// Look for models anew.
+    ReadModels,
+    /// Remember a folder or file with models.
+    AddModels(PathBuf),
     /// Drop all loaded models.
     ReleaseMemory,
     /// Something that only the window can do; the workbench ignores it.
@@ -142,6 +146,8 @@ pub enum PanelKind {
     Prompt,
     /// Modifiers and templates.
     Library,
+    /// The models on this machine.
+    Models,
     /// The heatmap's phrase and looks.
     Lens,
     /// Classes and templates.
@@ -156,10 +162,11 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Canvas,
         Self::Prompt,
         Self::Library,
+        Self::Models,
         Self::Lens,
         Self::ZeroShot,
         Self::Preview,
@@ -173,6 +180,7 @@ impl PanelKind {
             Self::Canvas => "Canvas",
             Self::Prompt => "Prompt",
             Self::Library => "Library",
+            Self::Models => "Models",
             Self::Lens => "Lens",
             Self::ZeroShot => "Zero-shot",
             Self::Preview => "Preview",
@@ -187,6 +195,8 @@ impl PanelKind {
 pub enum ViewCommand {
     /// Ask for a picture to open.
     OpenDialog,
+    /// Ask for a folder or file with models.
+    AddModelsDialog,
     /// Ask where to save the canvas.
     SaveDialog,
     /// Ask where to save a result, by index.

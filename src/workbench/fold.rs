@@ -246,6 +246,17 @@ impl Workbench {
         self.background.start(task);
     }
 
+    pub(super) fn read_models(&mut self) {
+        self.models.ask();
+        let presets = self.folders.as_ref().map(|folders| folders.presets.clone());
+        self.background.start(FileTask::ReadModels(presets));
+    }
+
+    pub(super) fn add_models(&mut self, path: std::path::PathBuf) {
+        let presets = self.folders.as_ref().map(|folders| folders.presets.clone());
+        self.background.start(FileTask::AddModels { presets, path });
+    }
+
     pub(super) fn fold_background(&mut self) {
         while let Some(done) = self.background.poll() {
             match done {
@@ -256,6 +267,16 @@ impl Workbench {
                 }
                 FileDone::Saved { path } => {
                     self.notices.add(Level::Info, format!("Saved {}.", path.display()), None);
+                }
+                FileDone::ModelsRead(read) => {
+                    if let Err(reason) = &read {
+                        self.notices.add(Level::Error, sentence(reason), None);
+                    }
+                    self.models.on_read(read.ok());
+                }
+                FileDone::ModelsAdded { text } => {
+                    self.notices.add(Level::Info, text, None);
+                    self.read_models();
                 }
                 FileDone::Failed { text } => self.notices.add(Level::Error, sentence(&text), None),
             }

@@ -10,6 +10,7 @@ mod fold;
 pub mod jobs;
 pub mod lens;
 mod live;
+pub mod models;
 pub mod notices;
 pub mod prepare;
 pub mod preview;
@@ -17,6 +18,7 @@ mod start;
 pub mod tools;
 pub mod zero_shot;
 
+pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
 pub use start::first_document;
@@ -32,6 +34,7 @@ use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
 use jobs::Jobs;
 use lens::Lens;
+use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
 use tools::Tools;
@@ -70,6 +73,7 @@ pub struct Workbench {
     preview: Preview,
     zero_shot: ZeroShot,
     tokens: live::Tokens,
+    models: Models,
     jobs: Jobs,
     notices: Notices,
     /// The caret in the prompt, in characters.
@@ -97,6 +101,7 @@ impl Workbench {
             preview: Preview::default(),
             zero_shot: ZeroShot::default(),
             tokens: live::Tokens::default(),
+            models: Models::default(),
             jobs: Jobs::default(),
             notices,
             prompt_caret: 0,
@@ -136,6 +141,8 @@ impl Workbench {
             Command::ClearNotices => self.notices.clear(),
             Command::Notify { level, text } => self.notices.add(level, text, None),
             Command::File(file) => self.file(file),
+            Command::ReadModels => self.read_models(),
+            Command::AddModels(path) => self.add_models(path),
             Command::ReleaseMemory => self.engine.release_memory(),
             // The window carries these out itself.
             Command::View(_) => {}
@@ -215,6 +222,11 @@ impl Workbench {
     /// How long the prompt and the negative prompt are; `None` until first counted.
     pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
         self.tokens.counts
+    }
+
+    /// The models on this machine.
+    pub fn models(&self) -> &Models {
+        &self.models
     }
 
     /// What runs and what waits.

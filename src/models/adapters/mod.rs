@@ -27,7 +27,8 @@ use super::files::ModelFiles;
 use super::layers::{Adaptable, Branch};
 
 /// What a folder of a LoRA calls its weights (PEFT, diffusers).
-const IN_FOLDERS: [&str; 2] = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors"];
+const IN_FOLDERS: [&str; 4] =
+    ["adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin", "pytorch_lora_weights.bin"];
 /// Parts of names that tell a kind that is not read.
 const REFUSED: [(&str, &str); 6] = [
     ("dora_scale", "a DoRA"),
@@ -76,7 +77,7 @@ struct Addition {
 }
 
 impl Lora {
-    /// Reads `path`, a safetensors file or a folder with one, for the model that `nets` are of.
+    /// Reads `path`, a file or a folder with one, for the model that `nets` are of.
     ///
     /// # Errors
     /// If it is no LoRA, is damaged, of a kind that is not read, or made for another kind of model.
@@ -174,15 +175,15 @@ fn locate(path: &Path) -> Result<(ModelFiles, String)> {
     if path.is_dir() {
         let files = ModelFiles::Folder(path.to_owned());
         let found = IN_FOLDERS.into_iter().find(|name| files.has(name)).map(str::to_owned);
-        let found = found.ok_or_else(|| bad(format!("this folder has no {}", IN_FOLDERS.join(" and no "))))?;
+        let found = found.ok_or_else(|| bad(format!("this folder has no {}", IN_FOLDERS[..2].join(" and no "))))?;
         return Ok((files, found));
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if !path.is_file() {
         return Err(ModelError::MissingFile { path: path.to_owned() });
     }
-    if !name.to_lowercase().ends_with(".safetensors") {
-        return Err(bad(super::files::why_not(path)));
+    if !super::files::is_weights(&name) {
+        return Err(bad(super::files::why_not(path).to_owned()));
     }
     let parent = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok((ModelFiles::Folder(parent), name))

@@ -35,7 +35,7 @@ pub(super) struct Scales {
 impl Scales {
     pub(super) fn load(files: &ModelFiles, file: &str, weights: &Weights) -> Result<Self> {
         // PEFT's settings are about the file beside them, whatever net that is of.
-        if file == super::IN_FOLDERS[0] && files.has(CONFIG) {
+        if file.starts_with("adapter_model.") && files.has(CONFIG) {
             let read = || files.read_json::<Settings>(CONFIG);
             let settings = read()?;
             if settings.use_dora {

@@ -47,7 +47,7 @@ impl Source {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if !name.ends_with(".safetensors") {
-                return Err(bad(&why_not(path)));
+                return Err(bad(why_not(path)));
             }
             return Ok(Self { files: ModelFiles::Folder(folder.to_owned()), decoder: Some(name) });
         }

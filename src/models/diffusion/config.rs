@@ -158,6 +158,8 @@ pub struct VaeConfig {
     pub use_post_quant_conv: bool,
     /// Side of the pictures that it was trained on, and of a tile where it runs in tiles; of both sides if it is a list.
     pub sample_size: PerBlock,
+    /// It must compute in 32 bits: its numbers overflow f16 (SDXL).
+    pub force_upcast: bool,
 }
 
 impl Default for VaeConfig {
@@ -175,6 +177,7 @@ impl Default for VaeConfig {
             use_quant_conv: true,
             use_post_quant_conv: true,
             sample_size: PerBlock::Same(32),
+            force_upcast: false,
         }
     }
 }

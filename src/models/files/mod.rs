@@ -1,17 +1,24 @@
-//! A model's files: a folder on disk, or one embedded in the program. Nothing else in the project opens model files.
+//! A model's files: a folder on disk, one embedded in the program, or one composed from a single file. Nothing else in the project opens model files.
 //!
-//! Weights are read from safetensors only; pickled files are never executed. Every error names the file. No file, however
+//! Weights are read from safetensors and from what `torch.save` wrote; pickles are never executed. Every error names the file. No file, however
 //! damaged or hostile, causes a panic or an allocation larger than itself.
 
+pub mod checkpoint;
+mod composed;
 mod header;
 pub mod ldm;
+mod pickle;
+pub mod recognise;
 mod weights;
 
+pub use composed::Composed;
+pub use header::Kind as Precision;
 pub use weights::{Naming, Place, Weights};
 
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
@@ -21,23 +28,35 @@ use sha2::{Digest, Sha256};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 
-/// Why a file that is not named `….safetensors` is not read, and what to do about it.
-pub fn why_not(path: &Path) -> String {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-    match ending.as_str() {
-        "ckpt" | "pt" | "pth" | "bin" => format!(
-            "this is a pickled file, which can run any program when it is opened, so Maquette does not open it. Get it as .safetensors, or \
-             convert it with these lines of Python:\n    import torch, safetensors.torch\n    \
+/// Whether `name` ends as safetensors or files of `torch.save` do.
+pub fn is_weights(name: &str) -> bool {
+    name.to_lowercase().ends_with(".safetensors") || is_pickled(name)
+}
+
+fn is_pickled(name: &str) -> bool {
+    let name = name.to_lowercase();
+    [".ckpt", ".pt", ".pth", ".bin"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// Why a file that [`is_weights`] does not know is not read.
+pub fn why_not(path: &Path) -> &'static str {
+    match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
+        true => "this is a GGUF file; Maquette reads models as .safetensors",
+        false => "this is no safetensors file",
+    }
+}
+
+/// What to do about a pickled file that cannot be read.
+fn conversion(path: &Path) -> String {
+    format!(
+        "Get it as .safetensors, or convert it with these lines of Python:\n    import torch, safetensors.torch\n    \
              data = torch.load(\"{name}\", map_location=\"cpu\", weights_only=True)\n    \
              data = data.get(\"state_dict\", data)\n    \
              data = {{k: v.contiguous().clone() for k, v in data.items() if isinstance(v, torch.Tensor)}}\n    \
              safetensors.torch.save_file(data, \"{stem}.safetensors\")",
-            name = file_name(path),
-            stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
-        ),
-        "gguf" => "this is a GGUF file; Maquette reads models as .safetensors".to_owned(),
-        _ => "this is no safetensors file".to_owned(),
-    }
+        name = file_name(path),
+        stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+    )
 }
 
 fn file_name(path: &Path) -> String {
@@ -79,6 +98,8 @@ pub enum ModelFiles {
     Folder(PathBuf),
     /// A folder inside the program.
     Embedded(&'static include_dir::Dir<'static>),
+    /// A folder that is nowhere: a view of a single file.
+    Composed(Arc<Composed>),
 }
 
 impl ModelFiles {
@@ -90,6 +111,7 @@ impl ModelFiles {
                 path.is_dir().then_some(Self::Folder(path))
             }
             Self::Embedded(dir) => dir.get_dir(dir.path().join(name)).map(Self::Embedded),
+            Self::Composed(composed) => composed.sub(name),
         }
     }
 
@@ -98,6 +120,7 @@ impl ModelFiles {
         match self {
             Self::Folder(path) => path.join(file),
             Self::Embedded(dir) => Path::new("(built in)").join(dir.path()).join(file),
+            Self::Composed(composed) => composed.path_of(file),
         }
     }
 
@@ -106,6 +129,7 @@ impl ModelFiles {
         match self {
             Self::Folder(path) => path.join(file).is_file(),
             Self::Embedded(dir) => dir.get_file(dir.path().join(file)).is_some(),
+            Self::Composed(composed) => composed.has(file),
         }
     }
 
@@ -122,6 +146,7 @@ impl ModelFiles {
                     _ => ModelError::BadFile { path, reason: error.to_string() },
                 })
             }
+            Self::Composed(composed) => composed.read(file),
             Self::Embedded(dir) => dir
                 .get_file(dir.path().join(file))
                 .map(|found| Cow::Borrowed(found.contents()))
@@ -138,12 +163,15 @@ impl ModelFiles {
             .map_err(|error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() })
     }
 
-    /// The tensors of `file` (safetensors; in parts or at half precision if only that is there).
+    /// The tensors of `file` (safetensors; in parts, at half precision or pickled if only that is there).
     ///
     /// # Errors
-    /// If the file is not there, cut short, or not safetensors.
+    /// If the file is not there, cut short, or not what its name says.
     pub fn weights(&self, file: &str) -> Result<Weights> {
-        Weights::open(self, file)
+        match self {
+            Self::Composed(composed) => composed.weights(file),
+            Self::Folder(_) | Self::Embedded(_) => Weights::open(self, file),
+        }
     }
 
     /// The tensors of `file` by its own names, converted to `dtype` on `device` as they are asked for.
@@ -155,18 +183,21 @@ impl ModelFiles {
     }
 
     /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped, and for weights that are in parts or
-    /// at half precision those files are taken.
+    /// at half precision those files are taken. Of a model in a single file it is that file's.
     ///
     /// # Errors
     /// If a file that is there cannot be read, or the task is cancelled.
     pub fn sha256(&self, files: &[&str], cx: &TaskCx<'_>) -> Result<String> {
+        if let Self::Composed(composed) = self {
+            return sha256_of(composed.whole(), cx);
+        }
         let mut hash = Sha256::new();
         let all = files.iter().flat_map(|file| weights::all_found(self, file));
         for file in all.filter(|file| self.has(file)) {
             let file = file.as_str();
             hash.update(file.as_bytes());
             match self {
-                Self::Embedded(_) => hash.update(self.read(file)?),
+                Self::Embedded(_) | Self::Composed(_) => hash.update(self.read(file)?),
                 Self::Folder(_) => hash_file(&self.path_of(file), &mut hash, cx)?,
             }
         }

@@ -1,9 +1,10 @@
-//! The tensors of a model: one safetensors file, or several with an index. Mapped, never read as a whole; a tensor is copied out when a
+//! The tensors of a model: one safetensors file, several with an index, or one file of `torch.save`. Mapped, never read as a whole; a tensor is copied out when a
 //! net asks for it, under the name that the net knows it by.
 //!
-//! Every file passes [`super::header`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
+//! Every file passes [`super::header`] or [`super::pickle`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::Deserialize;
 
-use super::ModelFiles;
 use super::header::{self, Entry, Kind};
+use super::{ModelFiles, conversion, is_pickled, pickle};
 use crate::models::error::{ModelError, Result};
 
 /// Bytes that one thread looks through at a time.
@@ -50,9 +51,46 @@ pub struct Weights(Arc<Inner>);
 struct Inner {
     /// What was opened, for messages.
     path: PathBuf,
-    shards: Vec<Shard>,
-    /// Shard and place inside it.
-    tensors: HashMap<String, (usize, Entry)>,
+    shards: Arc<Vec<Shard>>,
+    tensors: HashMap<String, Stored>,
+    /// What a pickled file says about itself.
+    texts: HashMap<String, String>,
+}
+
+/// Where a tensor lies.
+#[derive(Clone)]
+struct Stored {
+    shard: usize,
+    entry: Entry,
+    /// Whether the matrix lies on its side.
+    is_turned: bool,
+}
+
+impl Stored {
+    fn new(shard: usize, entry: Entry) -> Self {
+        Self { shard, entry, is_turned: false }
+    }
+
+    /// Part `part` of three equal ones of the first axis, if it can be divided so.
+    fn third(&self, part: usize) -> Option<Self> {
+        let mut third = self.clone();
+        let rows = third.entry.shape.first_mut().filter(|rows| **rows > 0 && rows.is_multiple_of(3))?;
+        *rows /= 3;
+        let length = self.entry.bytes.len() / 3;
+        let start = self.entry.bytes.start + part * length;
+        third.entry.bytes = start..start + length;
+        Some(third)
+    }
+}
+
+/// What a tensor is called in a view.
+pub(super) enum Renaming {
+    /// This.
+    Whole(String),
+    /// This, and its matrix lies on its side.
+    Turned(String),
+    /// These, a third of it each.
+    Thirds([String; 3]),
 }
 
 struct Shard {
@@ -72,6 +110,20 @@ impl Bytes {
             Self::BuiltIn(bytes) => bytes,
         }
     }
+
+    /// Lets the system take back the memory of bytes that have been copied out; without this a model would count twice.
+    fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            #[expect(unsafe_code, reason = "taking pages back is unsafe in itself")]
+            // Safety: the map is of a file, private and never written to: whoever looks again finds the file's bytes again.
+            let advised =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+            if let Err(error) = advised {
+                tracing::debug!("the memory of a tensor was not given back: {error}");
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,12 +138,19 @@ impl Weights {
     /// If none of them is there, or one is not what it should be.
     pub(super) fn open(files: &ModelFiles, file: &str) -> Result<Self> {
         match found(files, file) {
-            None => Err(absent(files, file)),
+            None => Err(ModelError::MissingFile { path: files.path_of(file) }),
             Some(index) if index.ends_with(".json") => Self::open_parts(files, &index),
             Some(name) => {
                 let shard = Shard::open(files, &name)?;
-                let tensors = shard.entries()?.into_iter().map(|(name, entry)| (name, (0, entry))).collect();
-                Ok(Self(Arc::new(Inner { path: files.path_of(&name), shards: vec![shard], tensors })))
+                let (tensors, texts) = match is_pickled(&name) {
+                    true => shard.unpickled()?,
+                    false => {
+                        let entries = shard.entries()?.into_iter();
+                        (entries.map(|(name, entry)| (name, Stored::new(0, entry))).collect(), HashMap::new())
+                    }
+                };
+                let (path, shards) = (files.path_of(&name), Arc::new(vec![shard]));
+                Ok(Self(Arc::new(Inner { path, shards, tensors, texts })))
             }
         }
     }
@@ -117,11 +176,11 @@ impl Weights {
                         "it says that {part} holds the tensor {name:?}, which is not there: download both again"
                     ))
                 })?;
-                tensors.insert(name.to_owned(), (shards.len(), entry));
+                tensors.insert(name.to_owned(), Stored::new(shards.len(), entry));
             }
             shards.push(shard);
         }
-        Ok(Self(Arc::new(Inner { path, shards, tensors })))
+        Ok(Self(Arc::new(Inner { path, shards: Arc::new(shards), tensors, texts: HashMap::new() })))
     }
 
     /// Whether the file has a tensor of this name.
@@ -131,7 +190,39 @@ impl Weights {
 
     /// The sides of a tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.0.tensors.get(name).map(|(_, entry)| &*entry.shape)
+        self.0.tensors.get(name).map(|stored| &*stored.entry.shape)
+    }
+
+    /// How a tensor's numbers are stored, and how many bytes they take.
+    pub fn stored_as(&self, name: &str) -> Option<(Kind, usize)> {
+        self.0.tensors.get(name).map(|stored| (stored.entry.kind, stored.entry.bytes.len()))
+    }
+
+    /// The same file with its tensors under other names; those that `rename` has none for are left out. If two get one name, the first
+    /// in the order of the file's names has it.
+    pub(super) fn view(&self, rename: impl Fn(&str) -> Option<Renaming>) -> Self {
+        let mut names: Vec<&String> = self.0.tensors.keys().collect();
+        names.sort_unstable();
+        let mut tensors = HashMap::new();
+        for name in names {
+            let (Some(renaming), Some(stored)) = (rename(name), self.0.tensors.get(name)) else { continue };
+            match renaming {
+                Renaming::Whole(new) => {
+                    tensors.entry(new).or_insert_with(|| stored.clone());
+                }
+                Renaming::Turned(new) => {
+                    tensors.entry(new).or_insert_with(|| Stored { is_turned: !stored.is_turned, ..stored.clone() });
+                }
+                Renaming::Thirds(all) => {
+                    let thirds = all.into_iter().enumerate();
+                    for (new, third) in thirds.filter_map(|(part, new)| Some((new, stored.third(part)?))) {
+                        tensors.entry(new).or_insert(third);
+                    }
+                }
+            }
+        }
+        let (path, shards, texts) = (self.0.path.clone(), self.0.shards.clone(), self.0.texts.clone());
+        Self(Arc::new(Inner { path, shards, tensors, texts }))
     }
 
     /// The file's own names of its tensors, in no order.
@@ -141,7 +232,8 @@ impl Weights {
 
     /// What the file says about itself in words.
     pub fn metadata(&self) -> HashMap<String, String> {
-        self.0.shards.first().map(|shard| header::metadata(shard.bytes.get())).unwrap_or_default()
+        let header = || self.0.shards.first().map(|shard| header::metadata(shard.bytes.get())).unwrap_or_default();
+        if self.0.texts.is_empty() { header() } else { self.0.texts.clone() }
     }
 
     /// For nets that use the file's own names.
@@ -162,7 +254,7 @@ impl Weights {
     /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count.
     fn tensor(&self, place: &Place, wanted: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
         let name = &place.name;
-        let (shard, entry) = self.0.tensors.get(name).ok_or_else(|| {
+        let Stored { shard, entry, is_turned } = self.0.tensors.get(name).ok_or_else(|| {
             self.bad(None, format!("it has no tensor {name:?}; the configuration does not fit the weights"))
         })?;
         let bad = |reason: String| self.bad(Some(*shard), reason);
@@ -176,7 +268,8 @@ impl Weights {
             let length = bytes.len() / parts;
             bytes = bytes.get(part * length..(part + 1) * length).unwrap_or_default();
         }
-        if place.is_transposed {
+        let is_transposed = place.is_transposed != *is_turned;
+        if is_transposed {
             shape.reverse();
         }
         let target = wanted.map_or_else(|| shape.clone(), |wanted| wanted.dims().to_vec());
@@ -202,14 +295,18 @@ impl Weights {
                 "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
             )));
         }
-        let tensor = match place.is_transposed {
+        let tensor = match is_transposed {
             false => Tensor::from_raw_buffer(bytes, stored, &target, device)?,
             true => {
                 let stored_shape: Vec<usize> = shape.iter().rev().copied().collect();
                 Tensor::from_raw_buffer(bytes, stored, &stored_shape, device)?.t()?.contiguous()?
             }
         };
-        Ok(tensor.to_dtype(dtype)?)
+        let converted = tensor.to_dtype(dtype)?;
+        if let Some(shard) = self.0.shards.get(*shard) {
+            shard.bytes.release(entry.bytes.clone());
+        }
+        Ok(converted)
     }
 }
 
@@ -222,6 +319,7 @@ impl Shard {
                 .get_file(dir.path().join(file))
                 .map(|found| Bytes::BuiltIn(found.contents()))
                 .ok_or_else(|| ModelError::MissingFile { path: path.clone() })?,
+            ModelFiles::Composed(_) => return Err(ModelError::MissingFile { path }),
             ModelFiles::Folder(_) if !path.is_file() => return Err(ModelError::MissingFile { path }),
             ModelFiles::Folder(_) => {
                 let opened = std::fs::File::open(&path).map_err(bad)?;
@@ -240,22 +338,50 @@ impl Shard {
         Ok(Self { path, bytes })
     }
 
+    fn unpickled(&self) -> Result<(HashMap<String, Stored>, HashMap<String, String>)> {
+        let bad = |reason: String| ModelError::BadFile {
+            path: self.path.clone(),
+            reason: format!("this pickled file cannot be read: {reason}. {}", conversion(&self.path)),
+        };
+        let pickle::Contents { tensors, texts } = pickle::read(self.bytes.get()).map_err(bad)?;
+        let stored = |(entry, is_turned)| Stored { shard: 0, entry, is_turned };
+        Ok((tensors.into_iter().map(|(name, tensor)| (name, stored(tensor))).collect(), texts))
+    }
+
     fn entries(&self) -> Result<header::Entries> {
         header::read(self.bytes.get())
             .map_err(|error| ModelError::BadFile { path: self.path.clone(), reason: error.to_string() })
     }
 }
 
-/// The file that is there for `file`: itself, the same at half precision, or an index of parts.
+/// The file that is there for `file`: itself, the same at half precision, an index of parts, or the same pickled.
 fn found(files: &ModelFiles, file: &str) -> Option<String> {
-    let stem = file.strip_suffix(".safetensors")?;
+    if is_pickled(file) {
+        return files.has(file).then(|| file.to_owned());
+    }
+    let stem = file.strip_suffix(".safetensors").or_else(|| file.strip_suffix(".SAFETENSORS"))?;
     let names = [
         file.to_owned(),
         format!("{stem}.fp16.safetensors"),
         format!("{file}.index.json"),
         format!("{stem}.safetensors.index.fp16.json"),
     ];
-    names.into_iter().find(|name| files.has(name))
+    names.into_iter().chain(pickled(file)).find(|name| files.has(name))
+}
+
+/// What `file` is called where it is pickled.
+fn pickled(file: &str) -> Vec<String> {
+    let (folder, name) =
+        file.rsplit_once('/').map_or((String::new(), file), |(folder, name)| (format!("{folder}/"), name));
+    let stem = name.strip_suffix(".safetensors").unwrap_or(name);
+    let known = match name {
+        "model.safetensors" => Some("pytorch_model.bin"),
+        "open_clip_model.safetensors" => Some("open_clip_pytorch_model.bin"),
+        "adapter_model.safetensors" => Some("adapter_model.bin"),
+        _ => None,
+    };
+    let usual = (stem == "diffusion_pytorch_model").then(|| format!("{stem}.bin"));
+    known.map(str::to_owned).into_iter().chain(usual).map(|name| format!("{folder}{name}")).collect()
 }
 
 /// Every file that [`Weights::open`] would read for `file`; of other files, themselves.
@@ -267,22 +393,6 @@ pub(super) fn all_found(files: &ModelFiles, file: &str) -> Vec<String> {
         _ => Vec::new(),
     };
     [name].into_iter().chain(parts.into_iter().map(|part| format!("{folder}{part}"))).collect()
-}
-
-/// What to say if there are no weights: pickles are often there in their place.
-fn absent(files: &ModelFiles, file: &str) -> ModelError {
-    let stem = file.strip_suffix(".safetensors").unwrap_or(file);
-    let pickles = [format!("{stem}.bin"), "pytorch_model.bin".to_owned(), "open_clip_pytorch_model.bin".to_owned()];
-    match pickles.iter().find(|name| files.has(name)) {
-        Some(pickle) => ModelError::BadFile {
-            path: files.path_of(pickle),
-            reason: format!(
-                "this is a pickled file, which can run any program when it is opened; get {file} instead, or convert it with \
-                 safetensors.torch.save_file(torch.load(…, weights_only=True), \"{file}\") in Python"
-            ),
-        },
-        None => ModelError::MissingFile { path: files.path_of(file) },
-    }
 }
 
 /// Whether no number is NaN or infinite: in all of these formats, those are the ones whose exponent has every bit set.
@@ -335,150 +445,4 @@ impl SimpleBackend for Renamed {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// A file of these tensors: name, type, shape, bytes.
-    fn file(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
-        let (mut json, mut data) = (serde_json::Map::new(), Vec::new());
-        for (name, kind, shape, bytes) in tensors {
-            let offsets = [data.len(), data.len() + bytes.len()];
-            json.insert(
-                (*name).to_owned(),
-                serde_json::json!({"dtype": kind, "shape": shape, "data_offsets": offsets}),
-            );
-            data.extend(bytes);
-        }
-        let json = serde_json::to_vec(&json).unwrap();
-        [&(json.len() as u64).to_le_bytes()[..], &json, &data].concat()
-    }
-
-    fn floats(values: &[f32]) -> Vec<u8> {
-        values.iter().flat_map(|v| v.to_le_bytes()).collect()
-    }
-
-    /// A folder of these files.
-    fn folder(contents: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, ModelFiles) {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in contents {
-            std::fs::write(folder.path().join(name), bytes).unwrap();
-        }
-        let files = ModelFiles::Folder(folder.path().to_owned());
-        (folder, files)
-    }
-
-    fn read(weights: &Weights, place: Place, shape: &[usize]) -> Result<Vec<f32>> {
-        let naming: Naming = Box::new(move |_, _| place.clone());
-        let vb = weights.renamed(naming, DType::F32, &Device::Cpu);
-        Ok(vb.get(shape, "anything")?.flatten_all()?.to_vec1()?)
-    }
-
-    #[track_caller]
-    fn refused<T>(result: Result<T>, parts: &[&str]) {
-        let message = result.err().unwrap().to_string();
-        for part in parts {
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
-        }
-    }
-
-    #[test]
-    fn parts_and_matrices_on_their_side_are_found() {
-        let numbers: Vec<f32> = (0..12u8).map(f32::from).collect();
-        let (_keep, files) = folder(&[("w.safetensors", file(&[("m", "F32", &[6, 2], floats(&numbers))]))]);
-        let weights = files.weights("w.safetensors").unwrap();
-        let part = |part| Place { part: Some((part, 3)), ..Place::plain("m") };
-        assert_eq!(read(&weights, part(1), &[2, 2]).unwrap(), [4.0, 5.0, 6.0, 7.0]);
-        assert_eq!(read(&weights, part(2), &[1, 2, 2]).unwrap(), [8.0, 9.0, 10.0, 11.0]);
-        let side = Place { is_transposed: true, ..Place::plain("m") };
-        assert_eq!(read(&weights, side, &[2, 6]).unwrap()[..7], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 1.0]);
-        refused(read(&weights, part(1), &[2, 3]), &["w.safetensors", "[2, 2]", "[2, 3]", "does not fit"]);
-        refused(read(&weights, Place::plain("m"), &[2, 6]), &["[6, 2]", "does not fit"]);
-        refused(read(&weights, Place::plain("n"), &[2]), &["w.safetensors", "no tensor \"n\"", "does not fit"]);
-        refused(read(&weights, Place { part: Some((0, 4)), ..Place::plain("m") }, &[2]), &["4 parts"]);
-    }
-
-    #[test]
-    fn numbers_that_are_none_are_refused_at_every_precision() {
-        // One, the largest, a tiny one and zero are numbers; infinity and NaN are not.
-        type Case<'a> = (&'a str, [&'a [u8]; 4], [&'a [u8]; 3]);
-        let cases: [Case<'_>; 4] = [
-            ("F16", [&[0, 0x3c], &[0xff, 0x7b], &[1, 0], &[0, 0x80]], [&[0, 0x7c], &[0, 0xfc], &[1, 0x7e]]),
-            (
-                "BF16",
-                [&[0x80, 0x3f], &[0x7f, 0x7f], &[1, 0], &[0, 0x80]],
-                [&[0x80, 0x7f], &[0x80, 0xff], &[0xc0, 0x7f]],
-            ),
-            (
-                "F32",
-                [&[0, 0, 0x80, 0x3f], &[0xff, 0xff, 0x7f, 0x7f], &[1, 0, 0, 0], &[0, 0, 0, 0x80]],
-                [&[0, 0, 0x80, 0x7f], &[0, 0, 0x80, 0xff], &[1, 0, 0xc0, 0x7f]],
-            ),
-            (
-                "F64",
-                [
-                    &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
-                    &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xef, 0x3f],
-                    &[1, 0, 0, 0, 0, 0, 0, 0],
-                    &[0; 8],
-                ],
-                [&[0, 0, 0, 0, 0, 0, 0xf0, 0x7f], &[0, 0, 0, 0, 0, 0, 0xf0, 0xff], &[1, 0, 0, 0, 0, 0, 0xf8, 0x7f]],
-            ),
-        ];
-        for (kind, good, bad) in cases {
-            let open = |bytes: Vec<u8>| {
-                let (keep, files) = folder(&[("w.safetensors", file(&[("x", kind, &[4], bytes)]))]);
-                (keep, files.weights("w.safetensors").unwrap())
-            };
-            let (_keep, weights) = open(good.concat());
-            assert_eq!(read(&weights, Place::plain("x"), &[4]).unwrap()[0], 1.0, "{kind}");
-            for bad in bad {
-                let (_keep, weights) = open([good[0], good[1], good[2], bad].concat());
-                refused(read(&weights, Place::plain("x"), &[4]), &["w.safetensors", "\"x\"", "NaN", "download"]);
-            }
-        }
-        let (_keep, files) = folder(&[("w.safetensors", file(&[("x", "I64", &[1], vec![0; 8])]))]);
-        refused(read(&files.weights("w.safetensors").unwrap(), Place::plain("x"), &[1]), &["I64", "F16"]);
-    }
-
-    #[test]
-    fn half_precision_and_parts_are_found_by_name() {
-        let one = |name: &str, value: f32| file(&[(name, "F32", &[1], floats(&[value]))]);
-        let index = |map: serde_json::Value| serde_json::to_vec(&serde_json::json!({"weight_map": map})).unwrap();
-        let (_keep, files) = folder(&[("m.fp16.safetensors", one("a", 1.0))]);
-        assert!(files.weights("m.safetensors").unwrap().has("a"));
-        assert_eq!(all_found(&files, "m.safetensors"), ["m.fp16.safetensors"]);
-        let both = serde_json::json!({"a": "m-1.safetensors", "b": "m-2.safetensors"});
-        let shards = [("m-1.safetensors", one("a", 1.0)), ("m-2.safetensors", one("b", f32::NAN))];
-        let (_keep, files) = folder(&[&shards[..], &[("m.safetensors.index.json", index(both.clone()))]].concat());
-        let weights = files.weights("m.safetensors").unwrap();
-        let all = ["m.safetensors.index.json", "m-1.safetensors", "m-2.safetensors"];
-        assert_eq!(all_found(&files, "m.safetensors"), all);
-        assert_eq!(read(&weights, Place::plain("a"), &[]).unwrap(), [1.0]);
-        refused(read(&weights, Place::plain("b"), &[]), &["m-2.safetensors", "NaN"]);
-        refused(read(&weights, Place::plain("c"), &[]), &["m.safetensors.index.json", "no tensor"]);
-        let open = |shards: &[(&str, Vec<u8>)], index: Vec<u8>| {
-            let (_keep, files) = folder(&[shards, &[("m.safetensors.index.json", index)]].concat());
-            files.weights("m.safetensors")
-        };
-        refused(open(&shards[..1], index(both)), &["no file", "m-2.safetensors"]);
-        refused(open(&shards, index(serde_json::json!({"c": "m-1.safetensors"}))), &["index.json", "\"c\""]);
-        for elsewhere in ["../m-1.safetensors", "/etc/passwd", "m-1.bin", "C:m.safetensors"] {
-            refused(open(&shards, index(serde_json::json!({"a": elsewhere}))), &["index.json", "this folder"]);
-        }
-        refused(open(&shards, b"{}".to_vec()), &["index.json", "weight_map"]);
-        refused(open(&[], Vec::new()), &["index.json"]);
-    }
-
-    #[test]
-    fn an_unusable_file_is_named_with_what_to_do() {
-        let open = |name: &str, bytes: &[u8]| {
-            let (_keep, files) = folder(&[(name, bytes.to_vec())]);
-            files.weights("w.safetensors")
-        };
-        refused(open("w.safetensors", b""), &["w.safetensors", "download it again"]);
-        refused(open("w.safetensors", &[0xff; 64]), &["w.safetensors", "not a safetensors file"]);
-        refused(open("w.bin", b"pickle"), &["w.bin", "pickled", "convert"]);
-        refused(open("other", b""), &["no file", "w.safetensors"]);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 use pulp::Arch;
 
 use super::conv::Geometry;
+use super::product::Panels;
 use super::product::{COLUMNS, ROWS, Room, ZERO, add_product};
 use super::turns::in_turns;
 use crate::base::task::TaskCx;
@@ -54,7 +55,7 @@ struct Destination<'a> {
 /// -> (batch, outputs, h', w').
 pub(super) fn convolve<const SIDE: usize>(
     xs: &[f32],
-    weight: &[f32],
+    weight: &Panels,
     bias: &[f32],
     sizes: Sizes<SIDE>,
     cx: &TaskCx<'_>,
@@ -86,7 +87,7 @@ pub(super) fn convolve<const SIDE: usize>(
 /// The places from number `first_place` on, counted through all pictures, for panels of outputs from `first_panel` on.
 fn compute<const SIDE: usize>(
     xs: &[f32],
-    weight: &[f32],
+    weight: &Panels,
     bias: &[f32],
     sizes: Sizes<SIDE>,
     first_place: usize,
@@ -105,7 +106,7 @@ fn compute<const SIDE: usize>(
             lines(first, COLUMNS.min(first_place + places - first), sizes)
         })
         .collect();
-    let mut sums = vec![ZERO; panels * columns];
+    let (mut sums, mut buffer) = (vec![ZERO; panels * columns], Vec::new());
     UNFOLDED.with(|room| {
         room.with(columns * size, |unfolded| {
             unfolded.fill(0.0);
@@ -118,7 +119,7 @@ fn compute<const SIDE: usize>(
                 }
                 for panel in 0..panels {
                     let at = ((first_panel + panel) * sizes.inputs + first) * taps * ROWS;
-                    let rows = &weight[at..][..count * taps * ROWS];
+                    let rows = weight.get(at, count * taps * ROWS, &mut buffer);
                     for (columns, sum) in unfolded.chunks_exact(size).zip(&mut sums[panel * columns..]) {
                         add_product(arch, rows, &columns[..count * taps * COLUMNS], sum);
                     }

@@ -4,6 +4,7 @@ mod canvas;
 mod jobs;
 mod lens;
 mod library;
+mod models;
 mod notices;
 mod preview;
 mod prompt;
@@ -26,6 +27,7 @@ pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
         PanelKind::Canvas => {}
         PanelKind::Prompt => prompt::show(ui, cx),
         PanelKind::Library => library::show(ui, cx),
+        PanelKind::Models => models::show(ui, cx),
         PanelKind::Lens => lens::show(ui, cx),
         PanelKind::ZeroShot => zero_shot::show(ui, cx),
         PanelKind::Preview => preview::show(ui, cx),

@@ -1,0 +1,251 @@
+//! What a file or folder is, what of it is missing, and how large it is: from configurations and headers, without reading a single number.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::scan::{self, Sort};
+use super::{Catalogue, hub};
+use crate::models::files::checkpoint::Checkpoint;
+use crate::models::files::recognise::{self, What};
+use crate::models::files::{ModelFiles, Weights, is_weights, why_not};
+
+const NET_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+const TEXT_WEIGHTS: &str = "model.safetensors";
+
+/// One set of weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// The folder that it is in: `unet`, `vae` …; the file's name for a model in one piece.
+    pub name: String,
+    /// Numbers.
+    pub parameters: u64,
+    /// How they are stored: `F16`, or several with a plus sign.
+    pub precision: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is, in words.
+    pub what: String,
+    /// What it is, for programs.
+    pub sort: Sort,
+    /// Its weights.
+    pub parts: Vec<Part>,
+    /// What it needs and does not have.
+    pub missing: Vec<String>,
+    /// What else is wrong with it.
+    pub problems: Vec<String>,
+    /// All numbers.
+    pub parameters: u64,
+    /// All bytes on disk.
+    pub bytes_on_disk: u64,
+    /// Bytes of the weights when loaded on the CPU, where numbers have 32 bits.
+    pub bytes_in_memory: u64,
+}
+
+impl Report {
+    fn new(path: &Path, sort: Sort, what: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            what: what.into(),
+            sort,
+            parts: Vec::new(),
+            missing: Vec::new(),
+            problems: Vec::new(),
+            parameters: 0,
+            bytes_on_disk: 0,
+            bytes_in_memory: 0,
+        }
+    }
+
+    /// Whether it can be used.
+    pub fn is_usable(&self) -> bool {
+        self.sort != Sort::Unusable && self.missing.is_empty() && self.problems.is_empty()
+    }
+
+    fn add(&mut self, name: &str, weights: &Weights) {
+        let (mut parameters, mut bytes, mut kinds) = (0u64, 0u64, BTreeMap::new());
+        for tensor in weights.names() {
+            let Some((kind, length)) = weights.stored_as(tensor) else { continue };
+            let numbers = (length * 8 / kind.bits().max(1)) as u64;
+            (parameters, bytes) = (parameters + numbers, bytes + length as u64);
+            *kinds.entry(kind.name()).or_insert(0u64) += numbers;
+        }
+        let mut kinds: Vec<(&str, u64)> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, numbers)| std::cmp::Reverse(*numbers));
+        let precision = kinds.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("+");
+        self.parameters += parameters;
+        self.bytes_on_disk += bytes;
+        self.bytes_in_memory += parameters * 4;
+        self.parts.push(Part { name: name.to_owned(), parameters, precision, bytes });
+    }
+
+    /// Weights that must be there.
+    fn add_file(&mut self, name: &str, folder: &ModelFiles, file: &str) {
+        match folder.weights(file) {
+            Ok(weights) => self.add(name, &weights),
+            Err(error) => self.problems.push(error.to_string()),
+        }
+    }
+
+    fn need(&mut self, folder: &ModelFiles, name: &str, file: &str) {
+        if !folder.has(file) {
+            self.missing.push(if name.is_empty() { file.to_owned() } else { format!("{name}/{file}") });
+        }
+    }
+
+    fn need_tokenizer(&mut self, folder: &ModelFiles, name: &str) {
+        let is_there = ["tokenizer.json", "vocab.json", "bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"]
+            .iter()
+            .any(|file| folder.has(file));
+        if !is_there {
+            let name = if name.is_empty() { String::new() } else { format!("{name}/") };
+            self.missing.push(format!("{name}tokenizer.json, or {name}vocab.json and {name}merges.txt"));
+        }
+    }
+}
+
+/// Looks at `path`; `catalogue` knows where tokenizers are.
+pub fn check(path: &Path, catalogue: &Catalogue) -> Report {
+    let snapshot = hub::name_of(path).and_then(|_| hub::snapshot(path));
+    let path = snapshot.as_deref().unwrap_or(path);
+    if path.is_file() { check_file(path, catalogue) } else { check_folder(path) }
+}
+
+fn check_folder(path: &Path) -> Report {
+    let files = ModelFiles::Folder(path.to_owned());
+    match scan::sort_of_folder(path) {
+        Some(Sort::Diffusion) => {
+            let mut report = Report::new(path, Sort::Diffusion, "a diffusion model in a folder of diffusers");
+            check_diffusion(&mut report, &files);
+            report
+        }
+        Some(Sort::Clip) => {
+            let mut report = Report::new(path, Sort::Clip, "a CLIP or SigLIP in a folder");
+            let is_open_clip = files.has("open_clip_config.json");
+            let file =
+                if is_open_clip && !files.has(TEXT_WEIGHTS) { "open_clip_model.safetensors" } else { TEXT_WEIGHTS };
+            report.add_file(TEXT_WEIGHTS, &files, file);
+            report.need_tokenizer(&files, "");
+            report
+        }
+        Some(Sort::Lora) => {
+            let mut report = Report::new(path, Sort::Lora, "a LoRA in a folder");
+            let file = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors"]
+                .into_iter()
+                .find(|file| files.has(file));
+            report.add_file("weights", &files, file.unwrap_or("adapter_model.safetensors"));
+            report
+        }
+        Some(sort) => {
+            let mut report = Report::new(path, sort, format!("a {} in a folder of diffusers", sort.name()));
+            report.add_file("weights", &files, NET_WEIGHTS);
+            report
+        }
+        None => {
+            let found = scan::scan(path);
+            let mut report = Report::new(path, Sort::Unusable, "a folder that is no model by itself");
+            let usable = found.iter().filter(|one| one.sort != Sort::Unusable).count();
+            report.problems.push(match usable {
+                0 => "there is no model in it".to_owned(),
+                _ => format!(
+                    "it holds {usable} models; remember it with `maquette models add` and see `maquette models list`"
+                ),
+            });
+            report
+        }
+    }
+}
+
+/// The folders of a diffusion model, on disk or composed.
+fn check_diffusion(report: &mut Report, files: &ModelFiles) {
+    let index: serde_json::Value = files.read_json("model_index.json").unwrap_or_default();
+    let is_named =
+        |name: &str| index.get(name).and_then(|value| value.get(0)).is_some_and(|library| !library.is_null());
+    let has_second = is_named("text_encoder_2") || files.sub("text_encoder_2").is_some();
+    let second = ["text_encoder_2", "tokenizer_2"].into_iter().filter(|_| has_second);
+    for name in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"].into_iter().chain(second) {
+        let Some(folder) = files.sub(name) else {
+            report.missing.push(format!("{name}/"));
+            continue;
+        };
+        match name {
+            "scheduler" => report.need(&folder, name, "scheduler_config.json"),
+            "tokenizer" | "tokenizer_2" => report.need_tokenizer(&folder, name),
+            _ => {
+                report.need(&folder, name, "config.json");
+                let file = if name.starts_with("text") { TEXT_WEIGHTS } else { NET_WEIGHTS };
+                report.add_file(name, &folder, file);
+            }
+        }
+    }
+}
+
+fn check_file(path: &Path, catalogue: &Catalogue) -> Report {
+    let folder = ModelFiles::Folder(path.parent().map(Path::to_owned).unwrap_or_default());
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let unusable = |what: &str, problem: String| {
+        let mut report = Report::new(path, Sort::Unusable, what);
+        report.problems.push(problem);
+        report.bytes_on_disk = std::fs::metadata(path).map(|about| about.len()).unwrap_or(0);
+        report
+    };
+    if !is_weights(&name) {
+        return unusable("a file in a format that is not read", why_not(path).to_owned());
+    }
+    let (what, weights) = match recognise::open(&folder, &name) {
+        Ok(found) => found,
+        Err(error) => return unusable("a file that cannot be read", error.to_string()),
+    };
+    let (sort, words) = match &what {
+        What::Checkpoint(kind) => return check_checkpoint(path, kind.name(), catalogue),
+        What::Lora => (Sort::Lora, "a LoRA or one of its kin"),
+        What::Embedding => (Sort::Embedding, "a textual inversion"),
+        What::Vae => (Sort::Vae, "an autoencoder"),
+        What::ControlNet => (Sort::ControlNet, "a ControlNet"),
+        What::Clip => (Sort::Clip, "a CLIP"),
+        What::Other(_) => (Sort::Unusable, "tensors that make no model known here"),
+    };
+    let mut report = Report::new(path, sort, words);
+    report.add(&name, &weights);
+    match what {
+        What::Other(reason) => report.problems.push(reason),
+        What::Clip => {
+            report.missing.push("config.json and a tokenizer in the same folder; then name the folder".to_owned())
+        }
+        _ => {}
+    }
+    report
+}
+
+fn check_checkpoint(path: &Path, kind: &str, catalogue: &Catalogue) -> Report {
+    let mut report = Report::new(path, Sort::Diffusion, format!("{kind} in a single file"));
+    let checkpoint = match Checkpoint::open(path) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            report.problems.push(error.to_string());
+            return report;
+        }
+    };
+    if checkpoint.channels() == 9 {
+        report.what = format!("{kind} for inpainting in a single file");
+    }
+    let found = catalogue.tokenizer_for(path, checkpoint.vocabulary());
+    let tokenizer = found.clone().unwrap_or(ModelFiles::Folder(PathBuf::new()));
+    match checkpoint.folder(&tokenizer) {
+        Ok(files) => check_diffusion(&mut report, &files),
+        Err(error) => report.problems.push(error.to_string()),
+    }
+    if let Err(error) = found {
+        report.missing.retain(|missing| !missing.starts_with("tokenizer"));
+        report.missing.push(error.0);
+    }
+    report
+}
