@@ -40,7 +40,11 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
 }
 
 fn tokens() -> JobSpec {
-    JobSpec::CountTokens(CountTokensSpec { model: ModelRef::builtin(), texts: vec!["a b".into()] })
+    JobSpec::CountTokens(CountTokensSpec {
+        model: ModelRef::builtin(),
+        texts: vec!["a b".into()],
+        emphasis: Default::default(),
+    })
 }
 
 /// All events until each of `jobs` has ended.

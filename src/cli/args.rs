@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use super::lora::LoraArgument;
 use crate::base::geom::Extent;
 use crate::engine::options::{DeviceChoice, EngineOptions, Precision};
-use crate::job::sampling::{RandomSource, Sampler, Schedule};
+use crate::job::sampling::{Emphasis, RandomSource, Sampler, Schedule};
 use crate::job::spec::{Combine, HeatmapMethod};
 use crate::store::preferences::UserFolders;
 
@@ -56,6 +56,11 @@ pub(super) enum Command {
     Embed(Embed),
     /// Time the parts of a model
     Bench(Bench),
+    /// Read, expand and translate prompts
+    Prompt {
+        #[command(subcommand)]
+        command: super::prompt::Prompt,
+    },
     /// Models that are known by name
     Models {
         #[command(subcommand)]
@@ -118,6 +123,12 @@ pub(super) struct Generate {
     /// Takes the excess contrast of strong guidance back, 0 to 1
     #[arg(long, default_value_t = 0.0)]
     pub(super) guidance_rescale: f32,
+    /// Layer of the text towers whose states count, from the last, which is 1 (default: the model's own)
+    #[arg(long)]
+    pub(super) clip_skip: Option<u32>,
+    /// What weights like (this:1.3) do: a1111, a1111-no-norm, comfyui, compel, ignore or none (brackets are words)
+    #[arg(long, default_value = "a1111")]
+    pub(super) emphasis: Emphasis,
     /// Start of the noise (default: a random one, which is printed)
     #[arg(long)]
     pub(super) seed: Option<u64>,
@@ -134,7 +145,7 @@ pub(super) struct Generate {
     /// repeated
     #[arg(long)]
     pub(super) lora: Vec<LoraArgument>,
-    /// WIDTHxHEIGHT in pixels (default: that of the built-in model)
+    /// WIDTHxHEIGHT in pixels (default: what the model was trained on)
     #[arg(long)]
     pub(super) size: Option<Extent>,
     /// Pictures to make, with consecutive seeds

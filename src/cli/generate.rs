@@ -3,11 +3,17 @@
 use super::args::Generate;
 use super::json;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
+<<<<<<< HEAD
+use crate::base::geom::Extent;
+=======
+>>>>>>> files
 use crate::engine::options::EngineOptions;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
-use crate::job::{JobOutput, JobSpec};
-use crate::store::{latents, pictures};
+use crate::job::{JobOutput, JobSpec, ModelRef};
+use crate::models::diffusion::own_side;
+use crate::registry::{Catalogue, Family};
+use crate::store::{latents, pictures, presets};
 
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
@@ -47,6 +53,17 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     Ok(())
 }
 
+<<<<<<< HEAD
+/// The size of the pictures that a model was trained on, if it can be found; what is wrong with a model is said when it is loaded.
+fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
+    let text = presets::model_catalogue(options.presets.as_deref()).ok()?;
+    let files = Catalogue::parse(&text).ok()?.resolve(model, Family::Diffusion).ok()?;
+    let side = own_side(&files)?;
+    Some(Extent::new(side, side))
+}
+
+=======
+>>>>>>> files
 fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,
@@ -56,9 +73,9 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
             strength: args.strength.unwrap_or(if args.mask.is_some() { 1.0 } else { 0.7 }),
         }),
     };
-    let default = Sampling::default();
+    let model = ModelRef::from(args.model.as_str());
     Ok(GenerateSpec {
-        model: args.model.as_str().into(),
+        model: model.clone(),
         prompt: args.prompt.clone(),
         negative: args.negative.clone(),
         sampling: Sampling {
@@ -70,7 +87,9 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
             eta: args.eta,
             seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
             rng: args.rng,
-            size: args.size.unwrap_or(default.size),
+            size: args.size.or_else(|| own_size(&model, options)).unwrap_or(Sampling::default().size),
+            clip_skip: args.clip_skip,
+            emphasis: args.emphasis,
         },
         count: args.count,
         init,

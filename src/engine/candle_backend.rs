@@ -107,9 +107,8 @@ impl CandleBackend {
     }
 
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let counts =
-            self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts).map_err(|e| job_error("Counting", e))?;
-        Ok(JobOutput::TokenCounts(counts))
+        let counts = self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts, spec.emphasis);
+        counts.map(JobOutput::TokenCounts).map_err(|error| job_error("Counting", error))
     }
 
     fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
@@ -247,12 +246,18 @@ fn job_error(during: &str, error: ModelError) -> JobError {
     }
 }
 
-/// The run with the least processor time; one run goes before them to warm up.
+/// Seconds after which no further run is begun.
+const LONGEST: f64 = 20.0;
+
+/// The run with the least processor time; one run goes before them to warm up. Parts that take long are run less often.
 fn fastest(repeats: u32, run: &dyn Fn() -> Result<(), ModelError>, cx: &TaskCx<'_>) -> Result<Timing, JobError> {
     let explain = |error| job_error("Bench", error);
     run().map_err(explain)?;
-    let mut best: Option<Timing> = None;
+    let (mut best, begun): (Option<Timing>, _) = (None, Instant::now());
     for _ in 0..repeats.max(1) {
+        if best.is_some() && begun.elapsed().as_secs_f64() > LONGEST {
+            break;
+        }
         cx.checkpoint()?;
         let (cpu, wall) = (cpu_seconds(), Instant::now());
         run().map_err(explain)?;

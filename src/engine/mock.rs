@@ -56,7 +56,10 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
     cx.checkpoint()?;
     Ok(match spec {
         JobSpec::CountTokens(spec) => JobOutput::TokenCounts(
-            spec.texts.iter().map(|t| TokenCount { tokens: t.split_whitespace().count(), limit: 75 }).collect(),
+            spec.texts
+                .iter()
+                .map(|t| TokenCount { tokens: t.split_whitespace().count(), limit: 75, chunks: 1 })
+                .collect(),
         ),
         JobSpec::Heatmap(spec) => JobOutput::Heatmaps(heatmaps(spec)),
         JobSpec::ZeroShot(spec) => JobOutput::ZeroShot(zero_shot(spec)),

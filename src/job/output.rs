@@ -29,8 +29,10 @@ pub enum JobOutput {
 pub struct TokenCount {
     /// Tokens of the text, without the two that mark start and end.
     pub tokens: usize,
-    /// How many the model reads; the rest is cut.
+    /// How many the model reads at once.
     pub limit: usize,
+    /// How often it reads: a longer text is read in chunks.
+    pub chunks: usize,
 }
 
 /// Similarities over a grid of patches: row by row from the top.

@@ -165,6 +165,64 @@ impl RandomSource {
     }
 }
 
+/// What the weight of a part of a prompt does to the states of its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Emphasis {
+    /// They are multiplied, and the mean of all is brought back to what it was ("Original" of A1111).
+    #[default]
+    A1111,
+    /// They are multiplied and no more ("No norm" of A1111).
+    #[serde(rename = "a1111-no-norm")]
+    A1111NoNorm,
+    /// They go away from those of the empty prompt, or towards them.
+    #[serde(rename = "comfyui")]
+    ComfyUi,
+    /// As ComfyUI; below 1, the prompt without that part is blended in.
+    Compel,
+    /// Nothing; the brackets do not count.
+    Ignore,
+    /// Nothing: brackets are words.
+    None,
+}
+
+impl Emphasis {
+    /// Every kind, in the order of the menus.
+    pub const ALL: [Self; 6] = [Self::A1111, Self::A1111NoNorm, Self::ComfyUi, Self::Compel, Self::Ignore, Self::None];
+
+    /// The name on the command line and in records.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::A1111 => "a1111",
+            Self::A1111NoNorm => "a1111-no-norm",
+            Self::ComfyUi => "comfyui",
+            Self::Compel => "compel",
+            Self::Ignore => "ignore",
+            Self::None => "none",
+        }
+    }
+
+    /// The name that people see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A1111 => "A1111",
+            Self::A1111NoNorm => "A1111, no norm",
+            Self::ComfyUi => "ComfyUI",
+            Self::Compel => "Compel",
+            Self::Ignore => "Ignored",
+            Self::None => "Brackets are words",
+        }
+    }
+}
+
+impl std::str::FromStr for Emphasis {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        find("emphasis", text, &Self::ALL, Self::id)
+    }
+}
+
 /// Nothing has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {what} \"{name}\"; choose one of {known}")]
@@ -233,6 +291,12 @@ pub struct Sampling {
     pub rng: RandomSource,
     /// Size of the picture in pixels.
     pub size: Extent,
+    /// The layer of the text towers whose states steer the picture, counted from the last, which is 1; the model's own if `None`.
+    #[serde(default)]
+    pub clip_skip: Option<u32>,
+    /// What weights in the prompts do.
+    #[serde(default)]
+    pub emphasis: Emphasis,
 }
 
 impl Sampling {
@@ -252,6 +316,8 @@ impl Default for Sampling {
             seed: 1,
             rng: RandomSource::default(),
             size: Extent::new(128, 128),
+            clip_skip: None,
+            emphasis: Emphasis::default(),
         }
     }
 }
@@ -284,6 +350,10 @@ mod tests {
         for schedule in Schedule::ALL {
             assert_eq!(schedule.id().parse(), Ok(schedule));
             assert_eq!(serde_json::to_value(schedule).ok(), Some(schedule.id().into()));
+        }
+        for emphasis in Emphasis::ALL {
+            assert_eq!(emphasis.id().parse(), Ok(emphasis));
+            assert_eq!(serde_json::to_value(emphasis).ok(), Some(emphasis.id().into()));
         }
         let error = "magic".parse::<Sampler>().map_err(|error| error.to_string());
         assert!(

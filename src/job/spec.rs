@@ -6,7 +6,7 @@ use super::annotation::Mark;
 use super::latents::Latents;
 use super::lora::LoraUse;
 use super::model::ModelRef;
-use super::sampling::Sampling;
+use super::sampling::{Emphasis, Sampling};
 use crate::base::pixels::{Mask, Picture};
 
 /// A request to the engine.
@@ -52,6 +52,8 @@ pub struct CountTokensSpec {
     pub model: ModelRef,
     /// The texts.
     pub texts: Vec<String>,
+    /// What weights in them do; it decides whether brackets are words.
+    pub emphasis: Emphasis,
 }
 
 /// A picture with the marks that are to be seen on it.

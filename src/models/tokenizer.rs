@@ -178,8 +178,13 @@ impl ClipTokenizer {
     }
 
     /// Tokens that mark start and end.
-    fn marks(&self) -> usize {
-        1 + usize::from(self.start.is_some())
+    pub fn marks(&self) -> usize {
+        1 + self.words_begin()
+    }
+
+    /// Where the first token of a text stands: behind the start token, if there is one.
+    pub fn words_begin(&self) -> usize {
+        usize::from(self.start.is_some())
     }
 
     /// How many tokens it knows.
@@ -192,16 +197,31 @@ impl ClipTokenizer {
         self.context_length - self.marks()
     }
 
+    /// The tokens of `text` alone: no marks, nothing cut.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn words(&self, text: &str) -> Result<Vec<u32>> {
+        let text = self.cleaning.clean(text);
+        let encoding =
+            self.inner.encode_fast(&*text, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// At most [`Self::limit`] tokens between start and end, filled up to the context length with the padding token.
+    pub fn framed(&self, words: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.start.into_iter().chain(words.take(self.limit())).chain([self.end]).collect();
+        ids.resize(self.context_length, self.pad);
+        ids
+    }
+
     /// `text` from start to end token; what is beyond the limit is cut and counted.
     ///
     /// # Errors
     /// If the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let text = self.cleaning.clean(text);
-        let encoding =
-            self.inner.encode_fast(&*text, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
-        let words = encoding.get_ids();
-        let kept = words.get(..self.limit()).unwrap_or(words);
+        let words = self.words(text)?;
+        let kept = words.get(..self.limit()).unwrap_or(&words);
         let ids = self.start.into_iter().chain(kept.iter().copied()).chain([self.end]).collect();
         Ok(Tokens { ids, cut: words.len() - kept.len() })
     }

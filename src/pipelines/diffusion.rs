@@ -5,27 +5,30 @@ use std::cell::OnceCell;
 use candle_core::{DType, Device, Tensor};
 
 use super::compose::{crop, from_tensor, latent_mask, paste, region, to_tensor};
-use super::conditioning::Conditioner;
+use super::conditioning::{Conditioner, fragments};
+use super::guidance::{Guidance, conditions};
 use super::latent_preview::LatentPreview;
 use super::loras::{Changed, Loras};
-use super::sample::{Run, Start};
+use super::sample::{Run, Start, steps_made};
+use super::script::all_texts;
+use super::text_encoder::Reading;
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
-use crate::job::sampling::{Sampling, Schedule};
+use crate::job::sampling::{Emphasis, Sampling, Schedule};
 use crate::job::spec::{GenerateSpec, InitSpec};
-use crate::models::diffusion::{Conditions, Unet, Vae};
+use crate::models::diffusion::{Unet, Vae};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::preprocess::resize;
-use crate::models::schedulers::{Method, SchedulerConfig};
+use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
 /// Longest side of a generated picture, in pixels.
 const MAX_SIDE: u32 = 2048;
 /// What identifies a model: everything that its pictures depend on.
-const HASHED: [&str; 10] = [
+const HASHED: [&str; 15] = [
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors",
     "vae/config.json",
@@ -35,6 +38,11 @@ const HASHED: [&str; 10] = [
     "tokenizer/tokenizer.json",
     "tokenizer/vocab.json",
     "tokenizer/merges.txt",
+    "text_encoder_2/config.json",
+    "text_encoder_2/model.safetensors",
+    "tokenizer_2/tokenizer.json",
+    "tokenizer_2/vocab.json",
+    "tokenizer_2/merges.txt",
     "scheduler/scheduler_config.json",
 ];
 
@@ -76,9 +84,12 @@ impl Diffusion {
             cx.checkpoint()?;
             files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
         };
+        let (conditioner, unet) =
+            (Conditioner::load(files, dtype, device)?, Unet::load(&folder("unet")?, dtype, device)?);
+        conditioner.check(unet.config(), &folder("unet")?)?;
         Ok(Self {
-            conditioner: Conditioner::load(files, dtype, device)?,
-            unet: Unet::load(&folder("unet")?, dtype, device)?,
+            conditioner,
+            unet,
             vae: Vae::load(&folder("vae")?, dtype, device)?,
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
@@ -90,15 +101,18 @@ impl Diffusion {
         })
     }
 
-    /// Lengths of `texts` for the model's own tokenizer.
+    /// Lengths of `texts`, with weights of this kind, for the model's own tokenizer: of what is longest at any step.
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn count_tokens(&self, texts: &[String]) -> Result<Vec<TokenCount>> {
-        let tokenizer = self.conditioner.tokenizer();
+    pub fn count_tokens(&self, texts: &[String], emphasis: Emphasis) -> Result<Vec<TokenCount>> {
         let count = |text: &String| {
-            let tokens = tokenizer.encode(text)?;
-            Ok(TokenCount { tokens: tokens.ids.len() - 2 + tokens.cut, limit: tokenizer.limit() })
+            let mut longest = self.conditioner.count(&[])?;
+            for fragments in all_texts(text, emphasis) {
+                let count = self.conditioner.count(&fragments)?;
+                longest = if count.tokens > longest.tokens { count } else { longest };
+            }
+            Ok(longest)
         };
         texts.iter().map(count).collect()
     }
@@ -114,23 +128,21 @@ impl Diffusion {
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
         let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
-        let (prompt, prompt_cut) = self.conditioner.encode(&spec.prompt, cx)?;
-        let (negative, negative_cut) = self.conditioner.encode(&spec.negative, cx)?;
-        self.remark_cut("prompt", prompt_cut, &mut remarks);
-        self.remark_cut("negative prompt", negative_cut, &mut remarks);
         let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;
+        let start = inpainting.as_ref().map(|inpainting| &inpainting.start);
+        let steps = steps_made(&Walk::new(method, &self.scheduler, spec.sampling.steps as usize), start);
+        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, self.unet.config(), &mut remarks, cx)?;
         let factor = self.vae.factor();
         let preview = LatentPreview::new(&self.vae, &self.preview_weights, self.dtype, &self.device);
         let run = Run {
             unet: &self.unet,
+            guidance: &guidance,
             scheduler: &self.scheduler,
             sampling: &spec.sampling,
             method,
             noise: spec.noise.as_ref(),
-            prompt: &prompt,
-            negative: &negative,
             shape: [self.vae.latent_channels(), size.height as usize / factor, size.width as usize / factor],
-            start: inpainting.as_ref().map(|inpainting| &inpainting.start),
+            start,
             preview: &preview,
             device: &self.device,
         };
@@ -168,7 +180,8 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn text_encode(&self, prompt: &str, cx: &TaskCx<'_>) -> Result<Tensor> {
-        self.conditioner.encode_afresh(prompt, cx)
+        let prompt = fragments(prompt, Emphasis::default());
+        Ok(self.conditioner.encode_afresh(&prompt, 1, Reading::default(), cx)?.states)
     }
 
     /// One call of the denoising net with a batch of two at the default size: for timing.
@@ -176,10 +189,12 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn denoise_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let (prompt, _) = self.conditioner.encode("", cx)?;
-        let prompts = Tensor::cat(&[&prompt, &prompt], 0)?;
+        let prompt = self.conditioner.encode(&[], 1, Reading::default(), cx)?;
+        let side = (self.unet.config().sample_size.unwrap_or(64) * self.vae.factor()) as u32;
+        let sizes = self.conditioner.sizes(Extent::new(side, side));
+        let conditions = conditions(&[&prompt, &prompt], sizes.as_ref().map(|sizes| &sizes.prompt), 1.0)?;
         let latents = Tensor::cat(&[&self.blank_latents()?, &self.blank_latents()?], 0)?;
-        self.unet.forward(&latents, 500.0, &Conditions::plain(prompts), None, None, cx)
+        self.unet.forward(&latents, 500.0, &conditions, None, None, cx)
     }
 
     /// One picture of the default size from latents: for timing.
@@ -201,15 +216,6 @@ impl Diffusion {
         }
         let hash = self.files.sha256(&HASHED, cx)?;
         Ok(self.hash.get_or_init(|| hash).clone())
-    }
-
-    fn remark_cut(&self, what: &str, cut: usize, remarks: &mut Vec<String>) {
-        if cut > 0 {
-            let limit = self.conditioner.tokenizer().limit();
-            remarks.push(format!(
-                "the {what} is {cut} tokens too long: the model read the first {limit} and not the rest"
-            ));
-        }
     }
 
     /// The sampler and what it is told; remarks say what it does not do.

@@ -2,11 +2,18 @@
 //!
 //! Knows nothing of threads and windows; stops and reports through `TaskCx`.
 
+mod chunks;
 mod compose;
 mod conditioning;
 mod diffusion;
+mod guidance;
 mod latent_preview;
 mod loras;
 mod sample;
+mod script;
+mod text_encoder;
+mod weighting;
 
+pub use conditioning::{Conditioner, Encoded, fragments};
 pub use diffusion::Diffusion;
+pub use text_encoder::Reading;

@@ -1,6 +1,6 @@
 //! The sampling loop: from noise, or a noised picture, to latents.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
@@ -10,6 +10,7 @@ use crate::models::diffusion::{Conditions, Unet};
 use crate::models::rng::Generator;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
+use super::guidance::Guidance;
 use super::latent_preview::LatentPreview;
 
 /// What a run starts from instead of pure noise.
@@ -25,15 +26,12 @@ pub(super) struct Start {
 /// Everything that a run needs besides its seed.
 pub(super) struct Run<'a> {
     pub(super) unet: &'a Unet,
+    pub(super) guidance: &'a Guidance,
     pub(super) scheduler: &'a SchedulerConfig,
     pub(super) sampling: &'a Sampling,
     pub(super) method: Method,
     /// The first noise, if it is not to be drawn.
     pub(super) noise: Option<&'a Latents>,
-    /// (1, length, width).
-    pub(super) prompt: &'a Tensor,
-    /// (1, length, width).
-    pub(super) negative: &'a Tensor,
     /// Of the latents: channels, height, width.
     pub(super) shape: [usize; 3],
     pub(super) start: Option<&'a Start>,
@@ -53,8 +51,12 @@ impl Run<'_> {
         let (first, mut sample) = self.first_sample(&walk, &noise)?;
         for index in first..walk.timesteps().len() {
             cx.checkpoint()?;
-            let input = walk.net_input(&sample, index)?.to_dtype(self.prompt.dtype())?;
-            let output = self.guided(&input, walk.timesteps()[index], cx)?;
+            let input = walk.net_input(&sample, index)?.to_dtype(self.guidance.dtype())?;
+            let step = walk.step_of(index) - walk.step_of(first) + 1;
+            let net = |latents: &Tensor, conditions: &Conditions| {
+                self.unet.forward(latents, walk.timesteps()[index], conditions, None, None, cx)
+            };
+            let output = self.guidance.output(&input, step, &net)?;
             let fresh = walk.wants_noise(index).then(|| self.draw(&mut rng)).transpose()?;
             let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
             sample = match self.start {
@@ -95,20 +97,6 @@ impl Run<'_> {
         }
     }
 
-    /// The net's output with classifier-free guidance (Ho and Salimans 2022); at a scale of 1 or less without.
-    fn guided(&self, input: &Tensor, timestep: f64, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let scale = f64::from(self.sampling.guidance);
-        if scale <= 1.0 {
-            return self.unet.forward(input, timestep, &Conditions::plain(self.prompt.clone()), None, None, cx);
-        }
-        let both = Tensor::cat(&[input, input], 0)?;
-        let prompts = Tensor::cat(&[self.negative, self.prompt], 0)?;
-        let output = self.unet.forward(&both, timestep, &Conditions::plain(prompts), None, None, cx)?;
-        let (without, with) = (output.narrow(0, 0, 1)?, output.narrow(0, 1, 1)?);
-        let guided = (&without + ((&with - &without)? * scale)?)?;
-        rescaled(guided, &with, f64::from(self.sampling.guidance_rescale))
-    }
-
     fn draw(&self, rng: &mut Generator) -> Result<Tensor> {
         self.tensor(rng.randn(self.shape.iter().product()))
     }
@@ -119,19 +107,13 @@ impl Run<'_> {
     }
 }
 
-/// `guided` with its contrast brought back to that of the `prompted` output alone, as far as `amount` says (Lin et al. 2023,
-/// section 3.4).
-fn rescaled(guided: Tensor, prompted: &Tensor, amount: f64) -> Result<Tensor> {
-    if amount == 0.0 {
-        return Ok(guided);
+/// How many steps a walk makes, from its beginning or from `start`.
+pub(super) fn steps_made(walk: &Walk, start: Option<&Start>) -> usize {
+    let first = start.map_or(0, |start| walk.start_for(start.strength));
+    match walk.timesteps().len().checked_sub(1) {
+        Some(last) if first <= last => walk.step_of(last) - walk.step_of(first) + 1,
+        _ => 0,
     }
-    let deviation = |xs: &Tensor| -> Result<f64> {
-        let values: Vec<f32> = xs.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
-        Ok(values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>().sqrt())
-    };
-    let ratio = deviation(prompted)? / deviation(&guided)?;
-    Ok((guided * if ratio.is_finite() { amount * ratio + 1.0 - amount } else { 1.0 })?)
 }
 
 /// `changed` where `mask` is 1, `known` where it is 0.

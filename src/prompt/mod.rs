@@ -2,7 +2,19 @@
 //!
 //! Functions of text alone; parsers give a value and warnings, never a bare error. Knows nothing of documents or models.
 
+pub mod comment;
+pub mod compose;
+pub mod diagnostic;
+pub mod dialect;
+pub mod emphasis;
+pub mod expand;
 pub mod library;
+pub mod lint;
 pub mod modifier;
+pub mod network;
 pub mod phrase;
+pub mod schedule;
+pub mod source;
+pub mod stages;
 pub mod template;
+pub mod tree;

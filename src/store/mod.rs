@@ -9,3 +9,4 @@ pub mod pictures;
 pub mod preferences;
 pub mod presets;
 pub mod samples;
+pub mod wildcards;

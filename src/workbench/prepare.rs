@@ -49,6 +49,7 @@ pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountToke
     CountTokensSpec {
         model: preferences.diffusion_model.clone(),
         texts: vec![document.prompt.clone(), document.negative.clone()],
+        emphasis: document.sampling.emphasis,
     }
 }
 

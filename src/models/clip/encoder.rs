@@ -1,5 +1,7 @@
 //! The transformer that both towers are made of (transformers `modeling_clip.py`: `CLIPEncoderLayer`; SigLIP's is the same).
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
@@ -99,15 +101,28 @@ impl Encoder {
         hooks: &mut Hooks<'_>,
         cx: &TaskCx<'_>,
     ) -> Result<Encoded> {
-        let (mut before_last, mut last) = (xs.clone(), xs);
-        for layer in &self.layers {
+        let count = self.layers.len();
+        let before_last = self.run(xs, 0..count.saturating_sub(1), is_causal, hooks, cx)?;
+        let last = self.run(before_last.clone(), count.saturating_sub(1)..count, is_causal, hooks, cx)?;
+        Ok(Encoded { before_last, last })
+    }
+
+    /// The states behind some of the layers of the states before them.
+    pub(super) fn run(
+        &self,
+        mut xs: Tensor,
+        layers: Range<usize>,
+        is_causal: bool,
+        hooks: &mut Hooks<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
+        for layer in self.layers.get(layers).unwrap_or_default() {
             cx.checkpoint()?;
             let site = hooks.next_site(false);
-            hooks.look(site, Seen::Before(&last))?;
-            let next = layer.forward(&last, is_causal, hooks)?;
-            hooks.look(site, Seen::After(&next))?;
-            before_last = std::mem::replace(&mut last, next);
+            hooks.look(site, Seen::Before(&xs))?;
+            xs = layer.forward(&xs, is_causal, hooks)?;
+            hooks.look(site, Seen::After(&xs))?;
         }
-        Ok(Encoded { before_last, last })
+        Ok(xs)
     }
 }

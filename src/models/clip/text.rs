@@ -125,6 +125,32 @@ impl TextTower {
     /// # Errors
     /// If there are more positions than the tower has, the task is cancelled or a hook stops it.
     pub fn forward_embedded(&self, embeddings: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let states = self.states_before(embeddings, 0, hooks, cx)?;
+        self.finish(&states, 0, hooks, cx)
+    }
+
+    /// Width of the states.
+    pub fn width(&self) -> usize {
+        self.positions.dims().get(1).copied().unwrap_or(0)
+    }
+
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        self.encoder.layers.len()
+    }
+
+    /// The states (batch, length, width) of embeddings behind all but the last `left_out` layers, and before the final norm:
+    /// transformers' `hidden_states[-1 - left_out]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward_embedded`]; if there are not as many layers.
+    pub fn states_before(
+        &self,
+        embeddings: &Tensor,
+        left_out: usize,
+        hooks: &mut Hooks<'_>,
+        cx: &TaskCx<'_>,
+    ) -> Result<Tensor> {
         let (_, length, width) = embeddings.dims3()?;
         let (most, own) = self.positions.dims2()?;
         if length == 0 || length > most || width != own {
@@ -133,8 +159,29 @@ impl TextTower {
             )));
         }
         let xs = embeddings.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        let encoded = self.encoder.forward(xs, self.is_causal, hooks, cx)?;
-        Ok(self.final_norm.forward(&encoded.last)?)
+        let layers = self.layers();
+        let last = layers.checked_sub(left_out).ok_or_else(|| {
+            ModelError::BadInput(format!("the text tower has {layers} layers, so no {left_out} can be left out"))
+        })?;
+        self.encoder.run(xs, 0..last, self.is_causal, hooks, cx)
+    }
+
+    /// What the last `left_out` layers and the final norm make of states (batch, length, width) before them.
+    ///
+    /// # Errors
+    /// If the task is cancelled or a hook stops it.
+    pub fn finish(&self, states: &Tensor, left_out: usize, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        let layers = self.layers();
+        let last = layers.saturating_sub(left_out)..layers;
+        self.norm(&self.encoder.run(states.clone(), last, self.is_causal, hooks, cx)?)
+    }
+
+    /// The final norm alone.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn norm(&self, states: &Tensor) -> Result<Tensor> {
+        Ok(self.final_norm.forward(states)?)
     }
 
     /// The state that stands for each text, (batch, width), of states (batch, length, width) of these ids.

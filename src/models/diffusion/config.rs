@@ -156,6 +156,8 @@ pub struct VaeConfig {
     pub use_quant_conv: bool,
     /// A 1x1 convolution before the decoder.
     pub use_post_quant_conv: bool,
+    /// It must compute in 32 bits: its numbers overflow f16 (SDXL).
+    pub force_upcast: bool,
 }
 
 impl Default for VaeConfig {
@@ -172,6 +174,7 @@ impl Default for VaeConfig {
             mid_block_add_attention: true,
             use_quant_conv: true,
             use_post_quant_conv: true,
+            force_upcast: false,
         }
     }
 }

@@ -65,8 +65,7 @@ impl Residuals {
                 "the ControlNet does not fit the denoising net; use one of its family".to_owned(),
             ));
         }
-        let kept: Result<Vec<Tensor>> =
-            kept.iter().zip(&self.kept).map(|(a, b)| Ok(a.broadcast_add(b)?)).collect();
+        let kept: Result<Vec<Tensor>> = kept.iter().zip(&self.kept).map(|(a, b)| Ok(a.broadcast_add(b)?)).collect();
         Ok((middle.broadcast_add(&self.middle)?, kept?))
     }
 }

@@ -22,6 +22,14 @@ pub use vae::Vae;
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
 
+/// The side, in pixels, of the pictures that a model in diffusers layout was trained on; `None` if its files do not say.
+pub fn own_side(files: &ModelFiles) -> Option<u32> {
+    let unet: UnetConfig = files.sub("unet")?.read_json("config.json").ok()?;
+    let vae: VaeConfig = files.sub("vae")?.read_json("config.json").ok()?;
+    let factor = 1usize.checked_shl(u32::try_from(vae.block_out_channels.len()).ok()?.checked_sub(1)?)?;
+    u32::try_from(unet.sample_size?.checked_mul(factor)?).ok()
+}
+
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 /// A setting that our nets do not have.

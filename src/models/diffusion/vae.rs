@@ -27,6 +27,8 @@ pub struct Vae {
     decoder: (Ends, Vec<DecoderBlock>, Middle),
     quant: Option<Conv1x1>,
     post_quant: Option<Conv1x1>,
+    /// What it computes in, whatever pictures and latents are made of.
+    dtype: DType,
 }
 
 impl Vae {
@@ -43,6 +45,7 @@ impl Vae {
             return Err(unsupported(files, "norm_num_groups", "0"));
         }
         refuse(files, &UNSUPPORTED)?;
+        let dtype = if config.force_upcast && dtype == DType::F16 { DType::F32 } else { dtype };
         let vb = files.tensors(WEIGHTS, dtype, device)?;
         Self::build(config, &vb).map_err(|error| explain(files, error))
     }
@@ -56,6 +59,7 @@ impl Vae {
             decoder: build_decoder(&config, &vb.pp("decoder"))?,
             quant: quant.transpose()?,
             post_quant: post_quant.transpose()?,
+            dtype: vb.dtype(),
             config,
         })
     }
@@ -76,13 +80,14 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn encode_mean(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let xs = self.encoder.forward(pictures, cx)?;
+        let xs = self.encoder.forward(&pictures.to_dtype(self.dtype)?, cx)?;
         let moments = match &self.quant {
             Some(quant) => quant.forward(&xs)?,
             None => xs,
         };
         let mean = moments.narrow(1, 0, self.config.latent_channels)?;
-        Ok(((mean - self.config.shift_factor.unwrap_or(0.0))? * self.config.scaling_factor)?)
+        let latents = ((mean - self.config.shift_factor.unwrap_or(0.0))? * self.config.scaling_factor)?;
+        Ok(latents.to_dtype(pictures.dtype())?)
     }
 
     /// Pictures (batch, 3, h * factor, w * factor), about -1..=1, of scaled latents (batch, latent channels, h, w).
@@ -91,6 +96,8 @@ impl Vae {
     /// If shapes do not fit, or the task is cancelled.
     pub fn decode(&self, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let (ends, blocks, middle) = &self.decoder;
+        let asked = latents.dtype();
+        let latents = latents.to_dtype(self.dtype)?;
         let latents = ((latents / self.config.scaling_factor)? + self.config.shift_factor.unwrap_or(0.0))?;
         let latents = match &self.post_quant {
             Some(post_quant) => post_quant.forward(&latents)?,
@@ -106,7 +113,7 @@ impl Vae {
                 xs = upsample.forward(&xs)?;
             }
         }
-        ends.conv_out.forward(&ends.norm_out.forward_silu(&xs)?)
+        Ok(ends.conv_out.forward(&ends.norm_out.forward_silu(&xs)?)?.to_dtype(asked)?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Every file passes [`super::header`] or [`super::pickle`] first. A tensor is refused if its shape is not the one asked for or its numbers are not finite.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -107,6 +108,20 @@ impl Bytes {
         match self {
             Self::Mapped(map) => map,
             Self::BuiltIn(bytes) => bytes,
+        }
+    }
+
+    /// Lets the system take back the memory of bytes that have been copied out; without this a model would count twice.
+    fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            #[expect(unsafe_code, reason = "taking pages back is unsafe in itself")]
+            // Safety: the map is of a file, private and never written to: whoever looks again finds the file's bytes again.
+            let advised =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+            if let Err(error) = advised {
+                tracing::debug!("the memory of a tensor was not given back: {error}");
+            }
         }
     }
 }
@@ -287,7 +302,11 @@ impl Weights {
                 Tensor::from_raw_buffer(bytes, stored, &stored_shape, device)?.t()?.contiguous()?
             }
         };
-        Ok(tensor.to_dtype(dtype)?)
+        let converted = tensor.to_dtype(dtype)?;
+        if let Some(shard) = self.0.shards.get(*shard) {
+            shard.bytes.release(entry.bytes.clone());
+        }
+        Ok(converted)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 use candle_nn::VarBuilder;
 
-use super::product::pack_rows;
+use super::product::Panels;
 use super::{contiguous, direct, winograd};
 use crate::models::error::Result;
 
@@ -56,7 +56,7 @@ enum Kernel {
 /// Weights as panels of rows, (outputs / ROWS, inputs * SIDE * SIDE, ROWS), and bias, (outputs).
 #[derive(Debug)]
 struct Packed {
-    weight: Vec<f32>,
+    weight: Panels,
     bias: Vec<f32>,
     inputs: usize,
 }
@@ -94,7 +94,7 @@ impl<const SIDE: usize> Conv<SIDE> {
         }
         let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
             let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-            let weight = pack_rows(&numbers, inputs * SIDE * SIDE);
+            let weight = Panels::of_rows(&numbers, inputs * SIDE * SIDE);
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
         } else {
             Kernel::Plain { weight: weight.contiguous()?, bias: bias.reshape((1, (), 1, 1))? }

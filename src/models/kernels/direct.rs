@@ -6,6 +6,7 @@ use pulp::Arch;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::conv::Geometry;
+use super::product::Panels;
 use super::product::{COLUMNS, ROWS, Room, ZERO, add_product};
 
 /// Places of the output that are computed together.
@@ -51,7 +52,7 @@ struct Destination<'a> {
 
 /// `xs` (batch, inputs, h, w) with `weight`, packed as rows (outputs / ROWS, inputs * SIDE * SIDE, ROWS), and `bias` (outputs)
 /// -> (batch, outputs, h', w').
-pub(super) fn convolve<const SIDE: usize>(xs: &[f32], weight: &[f32], bias: &[f32], sizes: Sizes<SIDE>) -> Vec<f32> {
+pub(super) fn convolve<const SIDE: usize>(xs: &[f32], weight: &Panels, bias: &[f32], sizes: Sizes<SIDE>) -> Vec<f32> {
     let Sizes { batch, outputs, .. } = sizes;
     let area = sizes.out_height * sizes.out_width;
     let mut out = vec![0f32; batch * outputs * area];
@@ -78,7 +79,7 @@ pub(super) fn convolve<const SIDE: usize>(xs: &[f32], weight: &[f32], bias: &[f3
 /// The places from number `first_place` on, counted through all pictures, for panels of outputs from `first_panel` on.
 fn compute<const SIDE: usize>(
     xs: &[f32],
-    weight: &[f32],
+    weight: &Panels,
     bias: &[f32],
     sizes: Sizes<SIDE>,
     first_place: usize,
@@ -97,7 +98,7 @@ fn compute<const SIDE: usize>(
             lines(first, COLUMNS.min(first_place + places - first), sizes)
         })
         .collect();
-    let mut sums = vec![ZERO; panels * columns];
+    let (mut sums, mut buffer) = (vec![ZERO; panels * columns], Vec::new());
     UNFOLDED.with(|room| {
         room.with(columns * size, |unfolded| {
             unfolded.fill(0.0);
@@ -110,7 +111,7 @@ fn compute<const SIDE: usize>(
                 }
                 for panel in 0..panels {
                     let at = ((first_panel + panel) * sizes.inputs + first) * taps * ROWS;
-                    let rows = &weight[at..][..count * taps * ROWS];
+                    let rows = weight.get(at, count * taps * ROWS, &mut buffer);
                     for (columns, sum) in unfolded.chunks_exact(size).zip(&mut sums[panel * columns..]) {
                         add_product(arch, rows, &columns[..count * taps * COLUMNS], sum);
                     }

@@ -11,7 +11,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::contiguous;
-use super::product::{COLUMNS, ROWS, Room, ZERO, add_product, pack_columns};
+use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
 use crate::models::error::Result;
 
 /// Rows that are computed together.
@@ -45,7 +45,7 @@ enum Kernel {
 /// Weights as panels of columns, (outputs / COLUMNS, inputs, COLUMNS), and bias, (outputs).
 #[derive(Debug)]
 struct Packed {
-    weight: Vec<f32>,
+    weight: Panels,
     bias: Vec<f32>,
     inputs: usize,
 }
@@ -81,7 +81,7 @@ impl Linear {
         let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
             let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
-            Kernel::Packed(Arc::new(Packed { weight: pack_columns(&numbers, inputs), bias, inputs }))
+            Kernel::Packed(Arc::new(Packed { weight: Panels::of_columns(&numbers, inputs), bias, inputs }))
         } else {
             Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
         };
@@ -162,14 +162,14 @@ fn apply(xs: &[f32], packed: &Packed) -> Vec<f32> {
 /// (rows, inputs) -> (rows, width): the outputs from number `first` on.
 fn multiply(xs: &[f32], packed: &Packed, first: usize, width: usize, out: &mut [f32]) {
     let (inputs, arch) = (packed.inputs, Arch::new());
-    let rows = xs.len() / inputs;
+    let (rows, mut buffer) = (xs.len() / inputs, Vec::new());
     PACKED.with(|room| {
         room.with(rows.next_multiple_of(ROWS) * inputs, |panels| {
             for (xs, panel) in xs.chunks(ROWS * inputs).zip(panels.chunks_exact_mut(ROWS * inputs)) {
                 transpose(xs, inputs, panel);
             }
             for column in (0..width).step_by(COLUMNS) {
-                let weight = &packed.weight[(first + column) * inputs..][..COLUMNS * inputs];
+                let weight = packed.weight.get((first + column) * inputs, COLUMNS * inputs, &mut buffer);
                 let here = COLUMNS.min(width - column);
                 let bias = &packed.bias[first + column..][..here];
                 for (panel, out) in panels.chunks_exact(ROWS * inputs).zip(out.chunks_mut(ROWS * width)) {

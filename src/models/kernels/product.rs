@@ -5,6 +5,9 @@
 
 use std::cell::RefCell;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Rows of a tile.
@@ -90,14 +93,46 @@ impl Room {
     }
 }
 
-/// `weight` (outputs, depth) as panels of rows, (outputs / ROWS, depth, ROWS), with zeros where there is no output.
-pub(super) fn pack_rows(weight: &[f32], depth: usize) -> Vec<f32> {
-    pack::<ROWS>(weight, depth)
+/// Packed weights. Those that are numbers of half precision, as most checkpoints' are, are kept as such, which loses nothing.
+#[derive(Debug)]
+pub(super) enum Panels {
+    Full(Vec<f32>),
+    Half(Vec<f16>),
 }
 
-/// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
-pub(super) fn pack_columns(weight: &[f32], depth: usize) -> Vec<f32> {
-    pack::<COLUMNS>(weight, depth)
+impl Panels {
+    /// `weight` (outputs, depth) as panels of rows, (outputs / ROWS, depth, ROWS), with zeros where there is no output.
+    pub(super) fn of_rows(weight: &[f32], depth: usize) -> Self {
+        Self::new(pack::<ROWS>(weight, depth))
+    }
+
+    /// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
+    pub(super) fn of_columns(weight: &[f32], depth: usize) -> Self {
+        Self::new(pack::<COLUMNS>(weight, depth))
+    }
+
+    fn new(packed: Vec<f32>) -> Self {
+        let half = Vec::<f16>::from_f32_slice(&packed);
+        let mut back = [0f32; 4096];
+        let is_exact = half.chunks(back.len()).zip(packed.chunks(back.len())).all(|(half, full)| {
+            let back = &mut back[..half.len()];
+            half.convert_to_f32_slice(back);
+            back == full
+        });
+        if is_exact { Self::Half(half) } else { Self::Full(packed) }
+    }
+
+    /// `count` of the numbers from number `first` on; `buffer` is where they are if they have to be converted.
+    pub(super) fn get<'a>(&'a self, first: usize, count: usize, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+        match self {
+            Self::Full(numbers) => &numbers[first..first + count],
+            Self::Half(numbers) => {
+                buffer.resize(count.max(buffer.len()), 0.0);
+                numbers[first..first + count].convert_to_f32_slice(&mut buffer[..count]);
+                &buffer[..count]
+            }
+        }
+    }
 }
 
 fn pack<const WIDTH: usize>(weight: &[f32], depth: usize) -> Vec<f32> {
@@ -136,9 +171,18 @@ mod tests {
 
     #[test]
     fn weights_are_packed_with_zeros_behind_them() {
-        let packed = pack_rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+        let packed = pack::<ROWS>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
         assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
         assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
         assert_eq!(packed.len(), 2 * ROWS);
+    }
+
+    #[test]
+    fn weights_are_kept_at_half_precision_only_if_that_loses_nothing() {
+        for (weight, is_half) in [([0.1f32, -3.0], false), ([0.5, -3.0], true), ([70000.0, 1.0], false)] {
+            let panels = Panels::of_columns(&weight, 1);
+            assert_eq!(matches!(panels, Panels::Half(_)), is_half);
+            assert_eq!(panels.get(0, 2, &mut Vec::new()), weight);
+        }
     }
 }

@@ -6,16 +6,21 @@ pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// e^x to 2e-7 of its value (Cephes `expf`), without branches so that the compiler can use wide registers.
+/// e^x to 2e-7 of its value (Cephes `expf`), without branches or conversions so that the compiler can use wide registers.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// Adding and taking it away again rounds to a whole number.
+    /// Adding it rounds to a whole number, which is then in the lowest bits; taking it away again leaves that as a number.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let p = ((((1.398_199_9e-3 * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 1.666_666_5e-1) * r) + 0.5;
-    (p * r * r + r + 1.0) * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let p = 1.398_199_9e-3f32
+        .mul_add(r, 8.333_452e-3)
+        .mul_add(r, 4.166_579_6e-2)
+        .mul_add(r, 1.666_666_5e-1)
+        .mul_add(r, 0.5);
+    (p * r).mul_add(r, r + 1.0) * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
 /// x * Phi(x), the exact GELU, to 2e-7 of |x| (Abramowitz and Stegun 7.1.26).

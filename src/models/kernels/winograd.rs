@@ -10,7 +10,7 @@ use pulp::Arch;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use super::product::{COLUMNS, ROWS, Room, ZERO, add_product};
+use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
 use super::simd::wide;
 
 /// Side of a tile of the output.
@@ -95,7 +95,7 @@ struct Destination<'a> {
 
 /// `xs` (batch, inputs, h, w) with `weight`, packed as rows (outputs / ROWS, inputs * 9, ROWS), and `bias` (outputs)
 /// -> (batch, outputs, h, w).
-pub(super) fn convolve(xs: &[f32], weight: &[f32], bias: &[f32], sizes: Sizes) -> Vec<f32> {
+pub(super) fn convolve(xs: &[f32], weight: &Panels, bias: &[f32], sizes: Sizes) -> Vec<f32> {
     let (tile_rows, across) = (sizes.tile_rows(), sizes.tiles_across());
     let all_rows = sizes.batch * tile_rows;
     let together = (TOGETHER / across).clamp(1, all_rows);
@@ -246,7 +246,7 @@ fn across_rows(from: &[f32], to: &mut [f32], size: usize) {
 /// Sums over all channels for the next panels of outputs from `first` on, turned into pixels.
 fn multiply(
     input: &[f32],
-    weight: &[f32],
+    weight: &Panels,
     bias: &[f32],
     first: usize,
     group: Group,
@@ -256,14 +256,14 @@ fn multiply(
     let outputs = PANELS.min(sizes.outputs.div_ceil(ROWS) - first);
     let used = (rows * sizes.tiles_across()).div_ceil(COLUMNS);
     let (step, arch) = (DEPTH * ROWS, Arch::new());
-    let mut sums = vec![ZERO; PLACES * outputs * used];
+    let (mut sums, mut buffer) = (vec![ZERO; PLACES * outputs * used], Vec::new());
     FILTERS.with(|room| {
         room.with(PLACES * outputs * step, |filters| {
             for (block, slab) in input.chunks_exact(group.slab()).enumerate() {
                 let channels = (sizes.inputs - block * DEPTH).min(DEPTH);
                 for output in 0..outputs {
                     let at = ((first + output) * sizes.inputs + block * DEPTH) * TAPS * ROWS;
-                    let taps = &weight[at..][..channels * TAPS * ROWS];
+                    let taps = weight.get(at, channels * TAPS * ROWS, &mut buffer);
                     transform_filters(taps, &mut filters[output * step..], outputs * step);
                 }
                 for place in 0..PLACES {

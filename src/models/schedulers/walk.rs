@@ -113,6 +113,11 @@ impl Walk {
         if left == 0 { self.calls.len() } else { self.solver.call_of_step(self.steps - left).min(self.calls.len()) }
     }
 
+    /// The step, from 0, that a call of the net belongs to.
+    pub fn step_of(&self, call: usize) -> usize {
+        (0..self.steps).rev().find(|step| self.solver.call_of_step(*step) <= call).unwrap_or(0)
+    }
+
     /// `picture` with `noise` at the level before call `index`; the picture itself if there is no such call.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use egui::{Color32, RichText, Sense, Ui, vec2};
 use super::{caption, empty, percent};
 use crate::base::geom::Extent;
 use crate::document::Edit;
-use crate::job::sampling::{Sampler, Sampling, Schedule};
+use crate::job::sampling::{Emphasis, Sampler, Sampling, Schedule};
 use crate::ui::shell::{Cx, icon_action};
 use crate::ui::theme::{self, ACCENT};
 use crate::ui::tiles::Slot;
@@ -13,6 +13,8 @@ use crate::workbench::{Action, Command, PanelKind, PreviewTarget, ViewCommand};
 
 /// Below this width the picture stands above the controls instead of beside them.
 const NARROW: f32 = 560.0;
+/// Layers of the smallest text towers in use.
+const MOST_SKIPPED: u32 = 12;
 /// The sizes that can be picked.
 const SIZES: [(u32, u32); 6] = [(128, 128), (160, 128), (128, 160), (192, 192), (256, 256), (512, 512)];
 
@@ -161,6 +163,31 @@ fn sampling_rows(ui: &mut Ui, cx: &Cx<'_>, sampling: &mut Sampling) {
         icon_action(ui, icon, Action::ToggleSeedLock, cx);
     });
     ui.end_row();
+    reading(ui, sampling);
+    ui.end_row();
+}
+
+/// How the text towers read the prompts.
+fn reading(ui: &mut Ui, sampling: &mut Sampling) {
+    let label = caption(ui, "Weights");
+    let combo = egui::ComboBox::from_id_salt("emphasis").width(130.0).selected_text(sampling.emphasis.name()).show_ui(
+        ui,
+        |ui| {
+            for choice in Emphasis::ALL {
+                ui.selectable_value(&mut sampling.emphasis, choice, choice.name());
+            }
+        },
+    );
+    combo.response.labelled_by(label.id).on_hover_text("What brackets like (this:1.3) do to the words in them.");
+    let label = caption(ui, "CLIP skip");
+    let mut layer = sampling.clip_skip.unwrap_or(0);
+    let shown = egui::DragValue::new(&mut layer)
+        .range(0..=MOST_SKIPPED)
+        .speed(0.05)
+        .custom_formatter(|layer, _| if layer < 1.0 { "own".to_owned() } else { layer.to_string() });
+    let help = "Which layer of the text tower counts, from the last, which is 1; the model's own if you choose none.";
+    ui.add(shown).labelled_by(label.id).on_hover_text(help);
+    sampling.clip_skip = (layer > 0).then_some(layer);
 }
 
 fn sampler_name(sampler: Option<Sampler>) -> &'static str {

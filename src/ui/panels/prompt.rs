@@ -60,14 +60,16 @@ fn field(
 
 fn token_count(ui: &mut Ui, count: Option<TokenCount>) {
     let tokens = theme::tokens(ui);
-    let Some(TokenCount { tokens: length, limit }) = count else { return };
-    let is_over = length > limit;
-    let text = format!("{length} of {limit} tokens");
-    let colour = if is_over { tokens.warning } else { tokens.faint };
-    let response = ui.label(RichText::new(text).small().color(colour));
-    if is_over {
-        response
-            .on_hover_text(format!("The model reads the first {limit} tokens; the last {} are cut.", length - limit));
+    let Some(TokenCount { tokens: length, limit, chunks }) = count else { return };
+    let text = match chunks {
+        1 => format!("{length} of {limit} tokens"),
+        _ => format!("{length} tokens in {chunks} chunks of {limit}"),
+    };
+    let response = ui.label(RichText::new(text).small().color(tokens.faint));
+    if chunks > 1 {
+        response.on_hover_text(format!(
+            "The model reads {limit} tokens at a time, so words in different chunks do not know of each other."
+        ));
     }
 }
 

@@ -1,0 +1,101 @@
+//! What becomes of a prompt in A1111's dialect on its way to the encoder, stage by stage: comments out, extra networks out,
+//! parts at `AND`, a schedule of texts, weighted fragments. Each stage is a value that can be shown.
+//!
+//! Reading a prompt never fails and takes time linear in its length; the schedule takes that once for each of its steps.
+//! Every span counts bytes of the text that the user wrote.
+
+use std::ops::Range;
+
+use super::comment;
+use super::compose::{self, Part};
+use super::diagnostic::{self, Diagnostic};
+use super::emphasis::{self, Fragment};
+use super::network::{self, ExtraNetwork};
+use super::schedule::{Schedule, Timing};
+use super::source::Traced;
+
+/// All stages of one prompt.
+#[derive(Debug, Clone)]
+pub struct Stages {
+    /// Where its comments are.
+    pub comments: Vec<Range<usize>>,
+    /// The text without comments.
+    pub without_comments: Traced,
+    /// The extra networks, in order.
+    pub extra_networks: Vec<ExtraNetwork>,
+    /// The text without extra networks.
+    pub without_networks: Traced,
+    /// The parts between `AND`, at least one.
+    pub parts: Vec<Part>,
+    /// The schedule of each part.
+    pub schedules: Vec<Schedule>,
+    /// Remarks of the stages up to the schedules.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What holds up to a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stretch {
+    /// The last step that it holds for, counted from 1.
+    pub until_step: u32,
+    /// What the encoder gets, part by part.
+    pub parts: Vec<StretchPart>,
+}
+
+/// One part's text in a stretch of steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StretchPart {
+    /// How much the part counts among the parts.
+    pub weight: f64,
+    /// The text after scheduling, brackets of emphasis still in it.
+    pub text: String,
+    /// The same without brackets.
+    pub fragments: Vec<Fragment>,
+}
+
+impl Stages {
+    /// Reads a prompt for one pass of `steps` steps.
+    pub fn new(text: &str, steps: u32) -> Self {
+        Self::with_timing(text, Timing::of_steps(steps))
+    }
+
+    /// Reads a prompt.
+    pub fn with_timing(text: &str, timing: Timing) -> Self {
+        let mut diagnostics = Vec::new();
+        let (without_comments, comments) = comment::strip(&Traced::new(text));
+        let (without_networks, extra_networks) = network::cut(&without_comments, &mut diagnostics);
+        let parts = compose::split(&without_networks, &mut diagnostics);
+        let schedules = parts.iter().map(|part| Schedule::new(&part.text, timing, &mut diagnostics)).collect();
+        Self { comments, without_comments, extra_networks, without_networks, parts, schedules, diagnostics }
+    }
+
+    /// The steps up to which a stretch holds, ascending; the last one is the number of steps.
+    pub fn boundaries(&self) -> Vec<u32> {
+        let mut all: Vec<u32> =
+            self.schedules.iter().flat_map(|schedule| schedule.boundaries().iter().copied()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What the encoder gets at a step, counted from 1.
+    pub fn at(&self, step: u32, diagnostics: &mut Vec<Diagnostic>) -> Stretch {
+        let read = |(part, schedule): (&Part, &Schedule)| {
+            let text = schedule.at(step);
+            let fragments = emphasis::parse_traced(&text, diagnostics);
+            StretchPart { weight: part.weight, text: text.text().to_owned(), fragments }
+        };
+        Stretch { until_step: step, parts: self.parts.iter().zip(&self.schedules).map(read).collect() }
+    }
+
+    /// What the encoder gets from the first to the last step, and all remarks, in the order of their places.
+    pub fn schedule(&self) -> (Vec<Stretch>, Vec<Diagnostic>) {
+        let mut diagnostics = self.diagnostics.clone();
+        let stretches = self.boundaries().into_iter().map(|step| {
+            let stretch = self.at(step, &mut diagnostics);
+            diagnostic::tidy(&mut diagnostics);
+            stretch
+        });
+        (stretches.collect(), diagnostics)
+    }
+}

@@ -1,0 +1,50 @@
+//! Wildcard files on disk.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::prompt::expand::wildcards::Wildcards;
+
+/// Folders inside folders; a link that leads back ends here.
+const DEEPEST: usize = 16;
+
+/// Reads all wildcard files of a folder and of those in it, and what could not be read. Hidden folders are left out; bytes
+/// that are no UTF-8 are replaced.
+pub fn read_folder(folder: &Path) -> (Wildcards, Vec<String>) {
+    let (mut files, mut warnings) = (BTreeMap::new(), Vec::new());
+    collect(folder, "", 0, &mut files, &mut warnings);
+    let (wildcards, more) = Wildcards::parse(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    warnings.extend(more);
+    (wildcards, warnings)
+}
+
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut BTreeMap<String, String>,
+    warnings: &mut Vec<String>,
+) {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return warnings.push(format!("cannot read this folder ({error}): {}", folder.display())),
+    };
+    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let inside = format!("{prefix}{name}");
+        if path.is_dir() {
+            if depth < DEEPEST && !name.starts_with('.') {
+                collect(&path, &format!("{inside}/"), depth + 1, files, warnings);
+            }
+            continue;
+        }
+        let is_list = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| {
+            ["txt", "yaml", "yml", "json"].iter().any(|known| known.eq_ignore_ascii_case(ending))
+        });
+        match std::fs::read(&path) {
+            _ if !is_list => {}
+            Ok(bytes) => drop(files.insert(inside, String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) => warnings.push(format!("cannot read this file ({error}): {}", path.display())),
+        }
+    }
+}
