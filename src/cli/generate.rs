@@ -2,18 +2,16 @@
 
 use super::args::Generate;
 use super::json;
+use super::models;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
-<<<<<<< HEAD
 use crate::base::geom::Extent;
-=======
->>>>>>> files
 use crate::engine::options::EngineOptions;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::job::{JobOutput, JobSpec, ModelRef};
 use crate::models::diffusion::own_side;
-use crate::registry::{Catalogue, Family};
-use crate::store::{latents, pictures, presets};
+use crate::registry::Family;
+use crate::store::{latents, pictures};
 
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
@@ -53,17 +51,13 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     Ok(())
 }
 
-<<<<<<< HEAD
 /// The size of the pictures that a model was trained on, if it can be found; what is wrong with a model is said when it is loaded.
 fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
-    let text = presets::model_catalogue(options.presets.as_deref()).ok()?;
-    let files = Catalogue::parse(&text).ok()?.resolve(model, Family::Diffusion).ok()?;
+    let files = models::catalogue(options).ok()?.resolve(model, Family::Diffusion).ok()?;
     let side = own_side(&files)?;
     Some(Extent::new(side, side))
 }
 
-=======
->>>>>>> files
 fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,

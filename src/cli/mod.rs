@@ -53,15 +53,10 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(Command::Compare(compare)) => compare::run(&compare, &mut session)?,
         Some(Command::Embed(embed)) => others::embed(&embed, &mut session)?,
         Some(Command::Bench(bench)) => others::bench(&bench, &mut session)?,
-<<<<<<< HEAD
         Some(Command::Prompt { command }) => prompt::run(&command)?,
-        Some(Command::Models { command: Models::List { json } }) => others::list_models(json, &options)?,
-        Some(Command::Models { command: Models::Check(check) }) => check::run(&check, &mut session)?,
-=======
         Some(Command::Models { command: Models::List { json } }) => models::list(json, &options)?,
         Some(Command::Models { command: Models::Add { path } }) => models::add(&path, &options)?,
         Some(Command::Models { command: Models::Check(check) }) => check::run(&check, &mut session, &options)?,
->>>>>>> files
     }
     Ok(ExitCode::SUCCESS)
 }

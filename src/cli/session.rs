@@ -90,11 +90,7 @@ impl Session {
         Self { options, engine: None }
     }
 
-<<<<<<< HEAD
-    /// How the engine is to run.
-=======
     /// How its engine computes.
->>>>>>> files
     pub(super) fn options(&self) -> &EngineOptions {
         &self.options
     }
