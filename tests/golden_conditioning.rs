@@ -115,6 +115,7 @@ fn request(noise: Option<Latents>, negative: &str, guidance: f32) -> GenerateSpe
         init: None,
         noise,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     }
 }
 

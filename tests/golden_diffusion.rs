@@ -76,6 +76,7 @@ fn spec(prompt: &str, sampler: Sampler, steps: u32, guidance: f32, side: u32) ->
         init: None,
         noise: None,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     }
 }
 

@@ -154,6 +154,7 @@ fn spec(loras: &[LoraUse]) -> GenerateSpec {
         init: None,
         noise: None,
         loras: loras.to_vec(),
+        embeddings: Vec::new(),
     }
 }
 

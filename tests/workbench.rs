@@ -36,6 +36,7 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
         init: None,
         noise: None,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::Generate;
 use super::json;
+use super::lora;
 use super::models;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
 use crate::base::geom::Extent;
@@ -88,6 +89,11 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
         count: args.count,
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
-        loras: args.lora.iter().map(|lora| lora.prepare(options)).collect::<Result<_, _>>()?,
+        embeddings: args
+            .embedding
+            .iter()
+            .map(|path| lora::prepare_embedding(path, options))
+            .collect::<Result<_, _>>()?,
+        loras: args.lora.iter().map(|one| one.prepare(options)).collect::<Result<_, _>>()?,
     })
 }

@@ -97,6 +97,7 @@ fn generate(prompt: &str, count: u32, init: Option<InitSpec>, session: &mut Sess
         init,
         noise: None,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     };
     let output = session.run(JobSpec::Generate(spec))?;
     match &*output {

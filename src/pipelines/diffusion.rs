@@ -5,13 +5,14 @@ use std::cell::OnceCell;
 use candle_core::{DType, Device, Tensor};
 
 use super::compose::{crop, from_tensor, latent_mask, paste, region, to_tensor};
-use super::conditioning::{Conditioner, fragments};
+use super::conditioning::{Conditioner, Learning, fragments};
 use super::guidance::{Guidance, conditions};
 use super::latent_preview::LatentPreview;
 use super::loras::{Changed, Loras};
 use super::sample::{Run, Start, steps_made};
 use super::script::all_texts;
 use super::text_encoder::Reading;
+use super::words::Word;
 use crate::base::geom::{Bounds, Extent};
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
@@ -127,6 +128,7 @@ impl Diffusion {
         let size = self.checked_size(spec, &mut remarks)?;
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
         let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
+        let _words = self.learn_words(spec, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let inpainting = spec.init.as_ref().map(|init| self.prepare_init(init, size, cx)).transpose()?;
         let start = inpainting.as_ref().map(|inpainting| &inpainting.start);
@@ -164,6 +166,18 @@ impl Diffusion {
             pictures.push((seed, picture));
         }
         Ok(Generated { pictures, latents: made, remarks, model_hash: self.model_hash(cx)? })
+    }
+
+    fn learn_words(&self, spec: &GenerateSpec, remarks: &mut Vec<String>, cx: &TaskCx<'_>) -> Result<Learning<'_>> {
+        let mut words = Vec::new();
+        for wanted in &spec.embeddings {
+            let word = Word::load(wanted, cx)?;
+            if ![&spec.prompt, &spec.negative].iter().any(|text| word.is_in(text)) {
+                remarks.push(format!("no prompt names the embedding {}, so it changed nothing", wanted.path.display()));
+            }
+            words.push(word);
+        }
+        self.conditioner.learn(&words)
     }
 
     /// `picture` through the autoencoder and back. Its sides must be multiples of the autoencoder's factor.

@@ -97,6 +97,7 @@ pub fn generate(
         init,
         noise: None,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     })
 }
 
