@@ -5,8 +5,11 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use maquette::base::geom::Extent;
 use maquette::base::task::TaskCx;
-use maquette::job::sampling::Emphasis;
+use maquette::job::ModelRef;
+use maquette::job::sampling::{Emphasis, Sampling};
+use maquette::job::spec::GenerateSpec;
 use maquette::models::clip::TextTower;
 use maquette::models::diffusion::{AddedText, Conditions, Unet, Vae};
 use maquette::models::files::checkpoint::{Checkpoint, Kind};
@@ -90,6 +93,21 @@ fn a_single_file_is_a_model_like_any_other() {
     };
     assert_eq!(pad("tokenizer"), Some(520));
     let (_keep, _, files) = open("sdxl");
+    let model = Diffusion::load(&files, DType::F32, &Device::Cpu, &cx).unwrap();
+    let sampling = Sampling { steps: 1, size: Extent::new(16, 16), ..Sampling::default() };
+    let spec = GenerateSpec {
+        model: ModelRef::builtin(),
+        prompt: "a (red:1.2) cube".to_owned(),
+        negative: String::new(),
+        sampling,
+        count: 1,
+        init: None,
+        noise: None,
+        loras: Vec::new(),
+        embeddings: Vec::new(),
+    };
+    let made = model.generate(&spec, &cx).unwrap();
+    assert!(made.latents[0].values().iter().all(|value| value.is_finite()));
     let second = ClipTokenizer::load(&files.sub("tokenizer_2").unwrap()).unwrap();
     assert_eq!(second.encode_padded("a").unwrap().ids.last(), Some(&0), "open_clip fills up with !");
     assert!(files.has("model_index.json") && !files.has("tokenizer"));

@@ -117,6 +117,7 @@ fn request(noise: Option<Latents>, negative: &str, guidance: f32) -> GenerateSpe
         noise,
         nets: OtherNets::default(),
         loras: Vec::new(),
+        embeddings: Vec::new(),
     }
 }
 

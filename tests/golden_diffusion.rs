@@ -78,6 +78,7 @@ fn spec(prompt: &str, sampler: Sampler, steps: u32, guidance: f32, side: u32) ->
         noise: None,
         nets: OtherNets::default(),
         loras: Vec::new(),
+        embeddings: Vec::new(),
     }
 }
 

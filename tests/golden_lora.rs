@@ -156,6 +156,7 @@ fn spec(loras: &[LoraUse]) -> GenerateSpec {
         noise: None,
         nets: OtherNets::default(),
         loras: loras.to_vec(),
+        embeddings: Vec::new(),
     }
 }
 

@@ -38,6 +38,7 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
         noise: None,
         nets: OtherNets::default(),
         loras: Vec::new(),
+        embeddings: Vec::new(),
     })
 }
 

@@ -146,6 +146,9 @@ pub(super) struct Generate {
     /// safetensors file to write what is decoded to, under "latents"; with --count, NAME-SEED.safetensors beside it
     #[arg(long)]
     pub(super) save_latents: Option<PathBuf>,
+    /// Textual inversion that prompts may name, by its path or its name in a remembered place; may be repeated
+    #[arg(long)]
+    pub(super) embedding: Vec<PathBuf>,
     /// LoRA that changes the model, PATH[:STRENGTH[:TEXT_STRENGTH]], or its name in a remembered place instead of the path; may be
     /// repeated
     #[arg(long)]

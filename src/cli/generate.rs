@@ -2,6 +2,8 @@
 
 use super::args::Generate;
 use super::json;
+use super::lora;
+use super::models;
 use super::session::{self, Failure, Session, numbered, say, wrong_answer};
 use crate::base::geom::Extent;
 use crate::engine::options::EngineOptions;
@@ -52,7 +54,7 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
 
 /// The size of the pictures that a model was trained on, if it can be found; what is wrong with a model is said when it is loaded.
 fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
-    let files = super::models::catalogue(options).ok()?.resolve(model, Family::Diffusion).ok()?;
+    let files = models::catalogue(options).ok()?.resolve(model, Family::Diffusion).ok()?;
     let side = own_side(&files)?;
     Some(Extent::new(side, side))
 }
@@ -88,6 +90,11 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
-        loras: args.lora.iter().map(|lora| lora.prepare(options)).collect::<Result<_, _>>()?,
+        embeddings: args
+            .embedding
+            .iter()
+            .map(|path| lora::prepare_embedding(path, options))
+            .collect::<Result<_, _>>()?,
+        loras: args.lora.iter().map(|one| one.prepare(options)).collect::<Result<_, _>>()?,
     })
 }

@@ -1,13 +1,13 @@
-//! `--lora PATH[:STRENGTH[:TEXT_STRENGTH]]`.
+//! `--lora PATH[:STRENGTH[:TEXT_STRENGTH]]` and `--embedding PATH`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::models;
 use super::session::Failure;
 use crate::base::task::TaskCx;
 use crate::engine::options::EngineOptions;
-use crate::job::lora::LoraUse;
+use crate::job::lora::{EmbeddingUse, LoraUse};
 use crate::models::adapters::Lora;
 use crate::models::files::sha256_of;
 use crate::registry::Sort;
@@ -55,6 +55,16 @@ impl LoraArgument {
         let sha256 = sha256_of(&Lora::file(&path).map_err(bad)?, &TaskCx::detached()).map_err(bad)?;
         Ok(LoraUse { path, sha256, text_strength, unet_strength })
     }
+}
+
+/// A textual inversion as a part of a job. What is no path may be the name of one in a remembered place.
+pub(super) fn prepare_embedding(path: &Path, options: &EngineOptions) -> Result<EmbeddingUse, Failure> {
+    let path = match path.exists() {
+        true => path.to_owned(),
+        false => models::catalogue(options)?.locate(&path.to_string_lossy(), Sort::Embedding).map_err(models::bad)?,
+    };
+    let sha256 = sha256_of(&path, &TaskCx::detached()).map_err(|error| Failure::BadInput(error.to_string()))?;
+    Ok(EmbeddingUse { path, sha256 })
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Session {
         Self { options, engine: None }
     }
 
-    /// How the engine is to run.
+    /// How its engine computes.
     pub(super) fn options(&self) -> &EngineOptions {
         &self.options
     }

@@ -99,6 +99,7 @@ fn generate(prompt: &str, count: u32, init: Option<InitSpec>, session: &mut Sess
         noise: None,
         nets: OtherNets::default(),
         loras: Vec::new(),
+        embeddings: Vec::new(),
     };
     let output = session.run(JobSpec::Generate(spec))?;
     match &*output {

@@ -1,4 +1,4 @@
-//! Which LoRA files a picture is made with, and how strongly.
+//! Which LoRA files and learned words a picture is made with, and how strongly.
 
 use std::path::PathBuf;
 
@@ -15,4 +15,13 @@ pub struct LoraUse {
     pub text_strength: f32,
     /// How much of it the denoising net gets.
     pub unet_strength: f32,
+}
+
+/// A learned word (a textual inversion) that prompts may name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EmbeddingUse {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256, in hexadecimal: a file that has changed since is refused.
+    pub sha256: String,
 }

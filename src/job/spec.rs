@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::annotation::Mark;
 use super::latents::Latents;
-use super::lora::LoraUse;
+use super::lora::{EmbeddingUse, LoraUse};
 use super::model::ModelRef;
 use super::nets::OtherNets;
 use super::sampling::{Emphasis, Sampling};
@@ -225,6 +225,9 @@ pub struct GenerateSpec {
     /// The LoRA files that change the model meanwhile.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraUse>,
+    /// The learned words that the prompts may name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<EmbeddingUse>,
 }
 
 /// Pictures or texts to embed.

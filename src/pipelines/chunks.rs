@@ -3,6 +3,7 @@
 //! Fragments are tokenized apart from each other. A full chunk is broken after its last comma if that is near its end;
 //! `BREAK` ends a chunk early. There is always at least one chunk.
 
+use super::words::{self, Piece, Word};
 use crate::models::Result;
 use crate::models::tokenizer::ClipTokenizer;
 use crate::prompt::emphasis::Fragment;
@@ -26,11 +27,19 @@ pub(super) type Chunk = Vec<Token>;
 #[derive(Debug, Clone, Copy)]
 enum Item {
     Token(Token),
+    /// So many tokens follow that stay together.
+    Together(usize),
     Break,
 }
 
+/// Learned words, and the id of the first vector of each.
+pub(super) struct Learned<'a> {
+    pub(super) words: &'a [Word],
+    pub(super) first_ids: &'a [u32],
+}
+
 /// The chunks of `fragments`.
-pub(super) fn chunks(fragments: &[Fragment], tokenizer: &ClipTokenizer) -> Result<Vec<Chunk>> {
+pub(super) fn chunks(fragments: &[Fragment], tokenizer: &ClipTokenizer, learned: &Learned<'_>) -> Result<Vec<Chunk>> {
     let mut items = Vec::new();
     for (index, fragment) in fragments.iter().enumerate() {
         if fragment.is_break() {
@@ -38,7 +47,21 @@ pub(super) fn chunks(fragments: &[Fragment], tokenizer: &ClipTokenizer) -> Resul
             continue;
         }
         let token = |id| Item::Token(Token { id, weight: fragment.weight, fragment: index });
-        items.extend(tokenizer.words(&fragment.text)?.into_iter().map(token));
+        if learned.words.is_empty() {
+            items.extend(tokenizer.words(&fragment.text)?.into_iter().map(token));
+            continue;
+        }
+        for piece in words::split(&fragment.text, learned.words) {
+            match piece {
+                Piece::Text(text) => items.extend(tokenizer.words(text)?.into_iter().map(token)),
+                Piece::Word(word) => {
+                    let length = learned.words.get(word).map_or(0, |word| word.embedding.len());
+                    let first = learned.first_ids.get(word).copied().unwrap_or(0);
+                    items.push(Item::Together(length));
+                    items.extend((first..first + length as u32).map(token));
+                }
+            }
+        }
     }
     let comma = match tokenizer.words(",")?.as_slice() {
         [comma] => Some(*comma),
@@ -52,6 +75,13 @@ fn pack(items: &[Item], limit: usize, comma: Option<u32>) -> Vec<Chunk> {
     for item in items {
         let token = match item {
             Item::Token(token) => *token,
+            // A word that is longer than any chunk is broken all the same.
+            Item::Together(length) => {
+                if chunk.len() + length > limit && !chunk.is_empty() {
+                    chunks.push(std::mem::take(&mut chunk));
+                }
+                continue;
+            }
             Item::Break => {
                 chunks.push(std::mem::take(&mut chunk));
                 continue;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::guidance::Sizes;
 use super::text_encoder::{Reading, TextEncoder};
+use super::words::Word;
 use crate::base::geom::Extent;
 use crate::base::task::TaskCx;
 use crate::job::output::TokenCount;
@@ -59,6 +60,22 @@ pub struct Conditioner {
     index: ModelIndex,
     /// Newest last.
     known: RefCell<Vec<(Key, Encoded)>>,
+    words: RefCell<Vec<Word>>,
+}
+
+/// Keeps learned words known; what was known before is known again in the end.
+pub struct Learning<'a> {
+    conditioner: &'a Conditioner,
+    before: Vec<Word>,
+}
+
+impl Drop for Learning<'_> {
+    fn drop(&mut self) {
+        // They were known before, so they fit.
+        if let Err(error) = self.conditioner.set_words(&std::mem::take(&mut self.before)) {
+            tracing::error!(%error, "learned words could not be put back");
+        }
+    }
 }
 
 /// The weighted fragments of a prompt without parts and schedule, for weights of this kind.
@@ -90,7 +107,31 @@ impl Conditioner {
         }
         let index =
             if files.has("model_index.json") { files.read_json("model_index.json")? } else { ModelIndex::default() };
-        Ok(Self { encoders, has_pooled: is_xl, index, known: RefCell::default() })
+        Ok(Self { encoders, has_pooled: is_xl, index, known: RefCell::default(), words: RefCell::default() })
+    }
+
+    /// Knows `words`, and no others, until the returned value is dropped.
+    ///
+    /// # Errors
+    /// If one was learned for another kind of model.
+    pub fn learn(&self, words: &[Word]) -> Result<Learning<'_>> {
+        let before = self.words.borrow().clone();
+        // Dropped if a word does not fit: then all is as before.
+        let learning = Learning { conditioner: self, before };
+        self.set_words(words)?;
+        Ok(learning)
+    }
+
+    fn set_words(&self, words: &[Word]) -> Result<()> {
+        if words.is_empty() && self.words.borrow().is_empty() {
+            return Ok(());
+        }
+        self.forget();
+        *self.words.borrow_mut() = words.to_vec();
+        for (index, encoder) in self.encoders.iter().enumerate() {
+            encoder.learn(index, words)?;
+        }
+        Ok(())
     }
 
     /// Whether a denoising net, read from `unet`, understands what this gives.

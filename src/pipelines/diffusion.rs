@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::beside::{Beside, joined};
 use super::compose::{from_tensor, to_tensor};
-use super::conditioning::{Conditioner, fragments};
+use super::conditioning::{Conditioner, Learning, fragments};
 use super::control::{self, Stage};
 use super::denoiser::Denoiser;
 use super::guidance::{Guidance, conditions};
@@ -16,6 +16,7 @@ use super::loras::{Changed, Loras};
 use super::sample::{Run, steps_made};
 use super::script::all_texts;
 use super::text_encoder::Reading;
+use super::words::Word;
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
@@ -136,6 +137,7 @@ impl Diffusion {
         let size = self.checked_size(spec, vae, &mut remarks)?;
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
         let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
+        let _words = self.learn_words(spec, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let factor = vae.factor();
         let [height, width] = [size.height, size.width].map(|side| side as usize / factor);
@@ -196,6 +198,18 @@ impl Diffusion {
         let mut others = brought.iter().map(|net| net.hash(cx)).collect::<Result<Vec<_>>>()?;
         others.extend(nets.iter().map(|net| net.hash(cx)).collect::<Result<Vec<_>>>()?);
         Ok(Generated { pictures, latents: made, remarks, model_hash: joined(self.model_hash(cx)?, &others) })
+    }
+
+    fn learn_words(&self, spec: &GenerateSpec, remarks: &mut Vec<String>, cx: &TaskCx<'_>) -> Result<Learning<'_>> {
+        let mut words = Vec::new();
+        for wanted in &spec.embeddings {
+            let word = Word::load(wanted, cx)?;
+            if ![&spec.prompt, &spec.negative].iter().any(|text| word.is_in(text)) {
+                remarks.push(format!("no prompt names the embedding {}, so it changed nothing", wanted.path.display()));
+            }
+            words.push(word);
+        }
+        self.conditioner.learn(&words)
     }
 
     /// `picture` through the autoencoder and back. Its sides must be multiples of the autoencoder's factor.

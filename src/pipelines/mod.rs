@@ -17,7 +17,9 @@ mod sample;
 mod script;
 mod text_encoder;
 mod weighting;
+mod words;
 
 pub use conditioning::{Conditioner, Encoded, fragments};
 pub use diffusion::Diffusion;
 pub use text_encoder::Reading;
+pub use words::Word;

@@ -1,11 +1,12 @@
 //! One text tower of a diffusion model with its tokenizer: chunks of tokens become states.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use candle_core::{DType, Device, Tensor};
 
 use super::chunks::{self, Chunk};
 use super::weighting::{self, Blend, Masked};
+use super::words::Word;
 use crate::base::task::TaskCx;
 use crate::job::sampling::Emphasis;
 use crate::models::clip::TextTower;
@@ -30,6 +31,8 @@ pub(super) struct TextEncoder {
     tower: TextTower,
     /// Whether states are those before the last layer, without the final norm (SDXL), instead of the last with it.
     is_penultimate: bool,
+    /// Learned words, and the id of the first vector of each.
+    words: RefCell<(Vec<Word>, Vec<u32>)>,
 }
 
 impl TextEncoder {
@@ -42,7 +45,12 @@ impl TextEncoder {
         device: &Device,
     ) -> Result<Self> {
         let tower = TextTower::load_folder(tower, dtype, device)?;
-        Ok(Self { tokenizer: ClipTokenizer::load(tokenizer)?.for_tower(&tower), tower, is_penultimate })
+        Ok(Self {
+            tokenizer: ClipTokenizer::load(tokenizer)?.for_tower(&tower),
+            tower,
+            is_penultimate,
+            words: RefCell::default(),
+        })
     }
 
     pub(super) fn tokenizer(&self) -> &ClipTokenizer {
@@ -53,6 +61,19 @@ impl TextEncoder {
         &self.tower
     }
 
+    /// Knows `words` from now on and no others; this is tower `index` of the model.
+    pub(super) fn learn(&self, index: usize, words: &[Word]) -> Result<()> {
+        let (mut vectors, mut first_ids, mut next) = (Vec::new(), Vec::new(), self.tower.vocabulary() as u32);
+        for word in words {
+            first_ids.push(next);
+            next += word.embedding.len() as u32;
+            vectors.push(word.embedding.for_tower(index, self.width())?);
+        }
+        self.tower.learn(&vectors)?;
+        *self.words.borrow_mut() = (words.to_vec(), first_ids);
+        Ok(())
+    }
+
     /// Width of the states.
     pub(super) fn width(&self) -> usize {
         self.tower.width()
@@ -60,7 +81,8 @@ impl TextEncoder {
 
     /// How many chunks `fragments` take.
     pub(super) fn chunks(&self, fragments: &[Fragment]) -> Result<Vec<Chunk>> {
-        chunks::chunks(fragments, &self.tokenizer)
+        let (words, first_ids) = &*self.words.borrow();
+        chunks::chunks(fragments, &self.tokenizer, &chunks::Learned { words, first_ids })
     }
 
     /// The states of `fragments`, (1, chunks * context length, width), filled up with empty chunks.

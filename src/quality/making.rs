@@ -238,6 +238,7 @@ fn generate(check: &Check<'_>, prompt: String, seed: u32, init: Option<InitSpec>
         noise: None,
         nets: OtherNets::default(),
         loras: Vec::new(),
+        embeddings: Vec::new(),
     };
     let made = check.subjects.diffusion.generate(&spec, cx)?.pictures.into_iter().next();
     made.map(|(_, picture)| picture).ok_or_else(|| ModelError::BadInput("no picture was made".into()))

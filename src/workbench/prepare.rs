@@ -99,6 +99,7 @@ pub fn generate(
         noise: None,
         nets: OtherNets::default(),
         loras: Vec::new(),
+        embeddings: Vec::new(),
     })
 }
 

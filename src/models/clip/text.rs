@@ -1,6 +1,8 @@
 //! The text tower (transformers `CLIPTextTransformer`, `SiglipTextModel`, open_clip `TextTransformer`); also Stable Diffusion's.
 
-use candle_core::{DType, Device, Tensor};
+use std::cell::RefCell;
+
+use candle_core::{DType, Device, IndexOp, Tensor};
 use candle_nn::{Embedding, LayerNorm, Module, VarBuilder, embedding, layer_norm};
 
 use super::config::{Pooling, TextConfig};
@@ -22,6 +24,8 @@ pub struct TextTower {
     is_causal: bool,
     pooling: Pooling,
     adaptable: Vec<Adaptable>,
+    /// Learned vectors (n, width), whose ids follow those of the vocabulary.
+    learned: RefCell<Option<Tensor>>,
 }
 
 impl TextTower {
@@ -57,6 +61,7 @@ impl TextTower {
             is_causal: config.is_causal,
             pooling: config.pooling,
             adaptable: Vec::new(),
+            learned: RefCell::default(),
         })
     }
 
@@ -90,6 +95,29 @@ impl TextTower {
         !self.is_causal || self.pooling == Pooling::Last
     }
 
+    /// How many tokens it knows: the ids of learned vectors begin here.
+    pub fn vocabulary(&self) -> usize {
+        self.tokens.embeddings().dims().first().copied().unwrap_or(0)
+    }
+
+    /// Takes `vectors` (n, width) for the ids from [`Self::vocabulary`] on, in place of those before; none if there are no vectors.
+    ///
+    /// # Errors
+    /// If they are of another width.
+    pub fn learn(&self, vectors: &[&Tensor]) -> Result<()> {
+        let table = self.tokens.embeddings();
+        let learned = match vectors {
+            [] => None,
+            vectors => Some(Tensor::cat(vectors, 0)?.to_device(table.device())?.to_dtype(table.dtype())?),
+        };
+        if let Some(learned) = learned.as_ref().filter(|learned| learned.dims().get(1) != Some(&self.width())) {
+            let text = format!("vectors of shape {:?} do not fit a tower of width {}", learned.dims(), self.width());
+            return Err(ModelError::BadInput(text));
+        }
+        *self.learned.borrow_mut() = learned;
+        Ok(())
+    }
+
     /// The embeddings (batch, length, width) of token ids, without positions: what [`Self::forward_embedded`] takes.
     ///
     /// # Errors
@@ -102,14 +130,25 @@ impl TextTower {
                 self.max_length()
             )));
         }
-        let known = self.tokens.embeddings().dim(0)?;
-        if let Some(id) = ids.iter().flatten().find(|id| **id as usize >= known) {
+        let (known, learned) = (self.vocabulary(), self.learned.borrow());
+        let more = learned.as_ref().map_or(0, |learned| learned.dims().first().copied().unwrap_or(0));
+        if let Some(id) = ids.iter().flatten().find(|id| **id as usize >= known + more) {
             return Err(ModelError::BadInput(format!(
                 "the tokenizer gives the id {id}, and the text tower knows {known} tokens; they belong to different models"
             )));
         }
-        let tensor = Tensor::from_vec(ids.concat(), (ids.len(), length), self.positions.device())?;
-        Ok(self.tokens.forward(&tensor)?)
+        let plain = |id: u32| if (id as usize) < known { id } else { 0 };
+        let all: Vec<u32> = ids.iter().flatten().map(|id| plain(*id)).collect();
+        let tensor = Tensor::from_vec(all, (ids.len(), length), self.positions.device())?;
+        let mut embedded = self.tokens.forward(&tensor)?;
+        let Some(learned) = learned.as_ref() else { return Ok(embedded) };
+        for (row, ids) in ids.iter().enumerate() {
+            for (place, id) in ids.iter().enumerate().filter(|(_, id)| **id as usize >= known) {
+                let vector = learned.i(*id as usize - known)?.reshape((1, 1, self.width()))?;
+                embedded = embedded.slice_assign(&[row..row + 1, place..place + 1, 0..self.width()], &vector)?;
+            }
+        }
+        Ok(embedded)
     }
 
     /// States after the final layer norm, (batch, length, width), of token ids, `batch` rows of equal length.
@@ -191,7 +230,12 @@ impl TextTower {
     pub fn pool(&self, states: &Tensor, ids: &[Vec<u32>]) -> Result<Tensor> {
         let rows = ids.iter().enumerate().map(|(row, ids)| {
             let end = match self.pooling {
-                Pooling::Largest => ids.iter().max().and_then(|largest| ids.iter().position(|id| id == largest)),
+                // Learned vectors have larger ids than the end token.
+                Pooling::Largest => ids
+                    .iter()
+                    .filter(|id| (**id as usize) < self.vocabulary())
+                    .max()
+                    .and_then(|largest| ids.iter().position(|id| id == largest)),
                 Pooling::End(end) => ids.iter().position(|id| *id == end),
                 Pooling::Last => ids.len().checked_sub(1),
                 Pooling::First => Some(0),
