@@ -103,6 +103,7 @@ fn a_single_file_is_a_model_like_any_other() {
         count: 1,
         init: None,
         noise: None,
+        nets: maquette::job::nets::OtherNets::default(),
         loras: Vec::new(),
         embeddings: Vec::new(),
     };

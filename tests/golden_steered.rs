@@ -92,6 +92,7 @@ fn request(sampler: Sampler) -> GenerateSpec {
         init: None,
         noise: None,
         nets: OtherNets::default(),
+        embeddings: Vec::new(),
         loras: Vec::new(),
     }
 }

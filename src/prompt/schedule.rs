@@ -10,6 +10,9 @@
 use super::diagnostic::{self, Diagnostic};
 use super::source::{Traced, is_space};
 
+/// Bytes of the text that a remark repeats.
+const LONGEST_QUOTE: usize = 60;
+
 /// How step numbers are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
@@ -64,10 +67,20 @@ pub(super) enum Operation {
     When(usize),
     /// The end of a form.
     End,
-    /// Up to and including step `until` at `from`, afterwards at `to`. `number` is where the number stands.
-    Switch { until: i64, from: usize, to: usize, number: (usize, usize) },
+    /// A schedule.
+    Switch(Box<Switch>),
     /// At the next of `count` options, which start in the table at `first`.
     Alternate { first: usize, count: usize },
+}
+
+/// Up to and including step `until` go on at `from`, afterwards at `to`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Switch {
+    until: i64,
+    from: usize,
+    pub(super) to: usize,
+    /// Where the number stands.
+    pub(super) number: std::ops::Range<usize>,
 }
 
 impl Schedule {
@@ -87,27 +100,29 @@ impl Schedule {
     pub fn at(&self, step: u32) -> Traced {
         let mut text = Traced::default();
         let mut next = 0;
+        // Neighbours are copied in one go.
+        let mut pending = 0..0;
         while let Some(operation) = self.operations.get(next) {
-            next = match *operation {
-                Operation::Text(start, end) => {
-                    text.push(&self.source, start..end);
+            next = match operation {
+                &Operation::Text(start, end) => {
+                    if pending.end != start {
+                        text.push(&self.source, pending);
+                        pending = start..end;
+                    }
+                    pending.end = end;
                     next + 1
                 }
-                Operation::Next(end) | Operation::When(end) => end,
+                &Operation::Next(end) | &Operation::When(end) => end,
                 Operation::End => next + 1,
-                Operation::Switch { until, from, to, .. } => {
-                    if i64::from(step) <= until {
-                        from
-                    } else {
-                        to
-                    }
-                }
-                Operation::Alternate { first, count } => {
+                Operation::Switch(switch) if i64::from(step) <= switch.until => switch.from,
+                Operation::Switch(switch) => switch.to,
+                &Operation::Alternate { first, count } => {
                     let chosen = first + (step.max(1) as usize - 1) % count.max(1);
                     self.options.get(chosen).copied().unwrap_or(self.operations.len())
                 }
             };
         }
+        text.push(&self.source, pending);
         text
     }
 
@@ -275,7 +290,10 @@ impl<'a> Compiler<'a> {
             _ => (close, open.operation + 1),
         };
         self.set(last, Operation::When(close));
-        self.set(open.operation, Operation::Switch { until, from, to, number: (last_at + 1, close_at) });
+        self.set(
+            open.operation,
+            Operation::Switch(Box::new(Switch { until, from, to, number: last_at + 1..close_at })),
+        );
         self.set(close, Operation::End);
         if let Some(boundary) = u32::try_from(until).ok().filter(|boundary| *boundary >= 1) {
             self.boundaries.push(boundary);
@@ -303,12 +321,13 @@ impl<'a> Compiler<'a> {
         if never_ends && open.separators.len() == 1 {
             let inside = self.text.get(open.at + 1..last_at).unwrap_or_default();
             diagnostic::add(&mut self.diagnostics, || {
+                let what = if inside.len() <= LONGEST_QUOTE { inside } else { "…" };
                 let message = format!(
-                    "\"{inside}\" never appears: [x:{number}] means x after step {number}, and there are {steps}; for a weight write (x:{number})"
+                    "[{what}:{number}] is a schedule, not a weight: \"{what}\" never appears in {steps} steps; for a weight write ({what}:{number})"
                 );
                 let span = source.span(whole.clone());
                 let fix = format!("({inside}:{number})");
-                Diagnostic::error("vanishing", span.clone(), message).with_fix(format!("Write {fix}"), span, fix)
+                Diagnostic::error("vanishing", span.clone(), message).with_fix("Write a weight", span, fix)
             });
         } else if never_ends {
             let message = format!("what comes after the colon never appears: there are {steps} steps");
@@ -325,7 +344,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> Schedule {
-        let has_forms = self.alternates || self.operations.iter().any(|op| matches!(op, Operation::Switch { .. }));
+        let has_forms = self.alternates || self.operations.iter().any(|op| matches!(op, Operation::Switch(_)));
         if let Some(at) = self.impossible {
             self.operations = vec![Operation::Text(0, self.text.len())];
             self.options.clear();

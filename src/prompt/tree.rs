@@ -142,6 +142,28 @@ impl TreePart {
         }
     }
 
+    /// Drops white space at the ends of options, for dialects in which it means nothing.
+    pub fn with_trimmed_options(mut self) -> Self {
+        let old = std::mem::take(&mut self.items);
+        let mut is_edge = false;
+        for mut item in old {
+            if let Item::Text(fragment) = &mut item {
+                if is_edge {
+                    fragment.text = fragment.text.trim_start().to_owned();
+                }
+                if fragment.text.is_empty() {
+                    continue;
+                }
+            }
+            if matches!(item, Item::Next | Item::Close) {
+                self.trim_end();
+            }
+            is_edge = matches!(item, Item::Open(_) | Item::Next);
+            self.items.push(item);
+        }
+        self
+    }
+
     /// The fragments at a step, counted from 1; a break is a fragment "BREAK" of weight -1.
     pub fn at(&self, step: u32, steps: u32) -> Vec<Fragment> {
         let mut part = Self::new(self.weight);

@@ -9,6 +9,8 @@ use crate::prompt::tree::{Choice, Item, Tree, TreePart, When};
 
 /// Steps that the tree is compared with the stages at.
 const STEPS: u32 = 20;
+/// Bytes of a long text.
+const LONG: usize = 20_000;
 /// Stands for an option's edge while brackets are read.
 const EDGE: &str = "\u{0}";
 
@@ -20,7 +22,10 @@ pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Tree {
     }
     diagnostics.extend(stages.diagnostics.iter().cloned());
     let tree = Tree { parts, extra_networks: stages.extra_networks.clone() };
-    if let Some(step) = stages.boundaries().into_iter().find(|step| !is_same(&tree, &stages, *step)) {
+    // A long text is compared at its last step alone: the comparison takes as long as reading it once a step.
+    let boundaries = stages.boundaries();
+    let compared = if text.len() > LONG { boundaries.len().saturating_sub(1) } else { 0 };
+    if let Some(step) = boundaries.into_iter().skip(compared).find(|step| !is_same(&tree, &stages, *step)) {
         let message = format!(
             "brackets, weights or BREAK reach across the edge of a schedule or alternation; from step {step} on this is not kept"
         );
@@ -62,18 +67,18 @@ fn join(schedule: &Schedule) -> (Traced, Vec<(usize, Vec<Item>)>) {
     let source = schedule.source();
     let mut is_number = false;
     for (at, operation) in schedule.operations().iter().enumerate() {
-        let items = match *operation {
-            Operation::Text(start, end) => {
+        let items = match operation {
+            &Operation::Text(start, end) => {
                 if !is_number {
                     joined.push(source, start..end);
                 }
                 continue;
             }
-            Operation::Switch { to, number: (start, end), .. } => {
-                let when = source.text().get(start..end).and_then(When::parse).unwrap_or(When::Step(0));
+            Operation::Switch(switch) => {
+                let when = source.text().get(switch.number.clone()).and_then(When::parse).unwrap_or(When::Step(0));
                 let mut items = vec![Item::Open(Choice::Switch(when))];
                 // Without a first option the second one follows at once.
-                items.extend((to == at + 1).then_some(Item::Next));
+                items.extend((switch.to == at + 1).then_some(Item::Next));
                 items
             }
             Operation::Alternate { .. } => vec![Item::Open(Choice::Alternate)],

@@ -19,8 +19,8 @@ pub(super) fn remark_on_brackets(text: &str, diagnostics: &mut Vec<Diagnostic>) 
     let mut open = Vec::new();
     let mut is_escaped = false;
     let mut remark = |at: usize, bracket: char, what: &str| {
-        let message = format!("this {bracket} {what}; write \\{bracket} for a bracket of the text");
         diagnostic::add(diagnostics, || {
+            let message = format!("this {bracket} {what}; write \\{bracket} for a bracket of the text");
             let code = if bracket == '(' { "unclosed-bracket" } else { "unopened-bracket" };
             let fix = format!("\\{bracket}");
             Diagnostic::warning(code, at..at + 1, message).with_fix(format!("Write {fix}"), at..at + 1, fix)

@@ -68,6 +68,10 @@ fn conjunction(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Tree> {
         let weight = numbers.get(index).copied().unwrap_or(1.0);
         let words = text.get(span.clone()).unwrap_or_default();
         let inner = if is_blend { 1.0 } else { weight };
+        if !is_blend && weight != 1.0 {
+            let message = "the weights of .and() are read as weights of the words";
+            diagnostic::add(diagnostics, || Diagnostic::warning("not-preserved", span.clone(), message));
+        }
         let part = prompt(words, span.start, inner, &mut tree.extra_networks, diagnostics);
         if is_blend {
             tree.parts.push(TreePart { weight, ..part.tidy() });
@@ -119,6 +123,8 @@ fn prompt(
     let mut pieces: Vec<Piece> = Vec::new();
     let mut open: Vec<Open> = Vec::new();
     let (mut at, mut is_spaced) = (0, true);
+    // Multiplications that may still be made, so that nesting costs no more than linear time.
+    let mut budget = 100_000 + 16 * text.len();
     // A bracket opens only where a piece starts.
     let mut is_start = true;
     while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
@@ -134,9 +140,17 @@ fn prompt(
         }
         let is_closing = open.last().is_some_and(|bracket| bracket.closing == c);
         if is_closing && let Some(bracket) = open.pop() {
-            let (factor, length) = operator(text.get(at + 1..).unwrap_or_default(), true);
-            for piece in pieces.get_mut(bracket.pieces..).unwrap_or_default() {
-                piece.weight = (piece.weight * factor).clamp(-1e9, 1e9);
+            let (factor, length) = operator(text.get(at + 1..).unwrap_or_default());
+            let inside = pieces.get_mut(bracket.pieces..).unwrap_or_default();
+            if factor != 1.0 && inside.len() > budget {
+                let span = at + offset..at + offset + 1;
+                let message = "brackets are nested so deep that this one is no longer counted";
+                diagnostic::add(diagnostics, || Diagnostic::error("nested-too-deep", span, message));
+            } else if factor != 1.0 {
+                budget -= inside.len();
+                for piece in inside {
+                    piece.weight = (piece.weight * factor).clamp(-1e9, 1e9);
+                }
             }
             at += 1 + length;
             at += swapped(text.get(at..).unwrap_or_default(), at + offset, diagnostics);
@@ -150,10 +164,12 @@ fn prompt(
             continue;
         }
         let end = at + word_length(rest, !open.is_empty());
-        let (stem, factor) = weighted_word(text.get(at..end).unwrap_or_default());
+        let (stem, mut factor) = weighted_word(text.get(at..end).unwrap_or_default());
+        let called = text.get(end..).filter(|rest| rest.starts_with(".attend(")).map(operator);
         let word = unescape(text.get(at..at + stem).unwrap_or_default());
+        factor *= called.map_or(1.0, |(factor, _)| factor);
         pieces.push(Piece { text: word, span: at + offset..at + stem + offset, weight: weight * factor, is_spaced });
-        at = end;
+        at = end + called.map_or(0, |(_, length)| length);
         at += swapped(text.get(at..).unwrap_or_default(), at + offset, diagnostics);
         // White space after a comma is as good as written.
         is_spaced = text.get(..at).unwrap_or_default().ends_with(',');
@@ -215,7 +231,9 @@ fn word_length(text: &str, is_inside: bool) -> usize {
             '(' | ')' | '"' => is_inside,
             _ => c.is_whitespace(),
         };
-        if ends && at > 0 || c.is_whitespace() {
+        let is_call =
+            c == '.' && [".attend(", ".swap("].iter().any(|call| text.get(at..).unwrap_or_default().starts_with(call));
+        if (ends || is_call) && at > 0 || c.is_whitespace() {
             return at;
         }
         is_escaped = c == '\\' && !is_escaped;
@@ -238,7 +256,7 @@ fn weighted_word(word: &str) -> (usize, f64) {
         let is_escaped = stem.ends_with('\\');
         let plain = !stem.is_empty()
             && !is_escaped
-            && !stem.contains(['(', ')', '"', '='])
+            && !stem.contains(['(', ')', '"', '=', '.', ','])
             && !stem.ends_with([',', '.', '+', '-']);
         if stem.len() < word.len() && plain {
             return (stem.len(), power(base, word.len() - stem.len()));
@@ -248,7 +266,7 @@ fn weighted_word(word: &str) -> (usize, f64) {
 }
 
 /// The operator behind a bracket: what it multiplies by, and its length.
-fn operator(text: &str, allows_number: bool) -> (f64, usize) {
+fn operator(text: &str) -> (f64, usize) {
     for (sign, base) in [('+', PLUS), ('-', MINUS)] {
         let count = text.len() - text.trim_start_matches(sign).len();
         if count > 0 {
@@ -259,7 +277,7 @@ fn operator(text: &str, allows_number: bool) -> (f64, usize) {
         && let Some((inside, _)) = call.split_once(')')
     {
         let length = ".attend(".len() + inside.len() + 1;
-        let (factor, used) = operator(inside.trim(), true);
+        let (factor, used) = operator(inside.trim());
         if used == inside.trim().len() && used > 0 {
             return (factor, length);
         }
@@ -271,7 +289,7 @@ fn operator(text: &str, allows_number: bool) -> (f64, usize) {
         .map_or(0, |rest| 1 + rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len());
     // "(x)." is a sentence's end, not a number.
     let length = if whole == 0 && fraction == 1 { 0 } else { whole + fraction };
-    match text.get(..length).and_then(parse_number).filter(|_| allows_number && length > 0) {
+    match text.get(..length).and_then(parse_number).filter(|_| length > 0) {
         Some(number) => (number, length),
         None => (1.0, 0),
     }

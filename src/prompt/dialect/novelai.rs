@@ -9,16 +9,16 @@ use crate::prompt::tree::{Tree, TreePart};
 
 /// What `{x}` multiplies by.
 pub(super) const UP: f64 = 1.05;
-/// Brackets beyond this many count no more.
-const MOST: i32 = 200;
+/// Brackets raise a weight no further.
+const LARGEST: f64 = 1e4;
 
 pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Tree {
     let mut part = TreePart::new(1.0);
-    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let (mut up, mut down): (Vec<(usize, f64)>, Vec<(usize, f64)>) = (Vec::new(), Vec::new());
     let mut number = None;
     let (mut at, mut from) = (0, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let weight = || number.unwrap_or(1.0) * level(up.len()) / level(down.len());
+        let weight = || number.unwrap_or(1.0) * level(&up) / level(&down);
         let bracket = rest.chars().next().unwrap_or_default();
         let end = match bracket {
             '{' | '[' | '}' | ']' => at + 1,
@@ -48,26 +48,31 @@ pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Tree {
         let words_end = opened.map_or(at, |(start, _)| start);
         part.push_text(text.get(from..words_end).unwrap_or_default(), weight(), from..words_end);
         match bracket {
-            '{' => up.push(at),
-            '[' => down.push(at),
+            '{' => up.push((at, raised(&up))),
+            '[' => down.push((at, raised(&down))),
             '}' => drop(up.pop()),
             ']' => drop(down.pop()),
             _ => number = opened.map(|(_, number)| number),
         }
         (at, from) = (end, end);
     }
-    let weight = number.unwrap_or(1.0) * level(up.len()) / level(down.len());
+    let weight = number.unwrap_or(1.0) * level(&up) / level(&down);
     part.push_text(text.get(from..).unwrap_or_default(), weight, from..text.len());
-    for (open, bracket) in up.into_iter().map(|at| (at, '{')).chain(down.into_iter().map(|at| (at, '['))) {
+    for (open, bracket) in up.into_iter().map(|(at, _)| (at, '{')).chain(down.into_iter().map(|(at, _)| (at, '['))) {
         let message = format!("this {bracket} is never closed and reaches to the end");
         diagnostic::add(diagnostics, || Diagnostic::warning("unclosed-bracket", open..open + 1, message));
     }
     Tree::of_part(part)
 }
 
-/// What that many brackets multiply by.
-pub(super) fn level(count: usize) -> f64 {
-    (0..i32::try_from(count).unwrap_or(MOST).min(MOST)).fold(1.0, |weight, _| weight * UP)
+/// What the open brackets multiply by: each knows its byte, and the product up to it.
+fn level(open: &[(usize, f64)]) -> f64 {
+    open.last().map_or(1.0, |(_, weight)| *weight)
+}
+
+/// The same with one more.
+fn raised(open: &[(usize, f64)]) -> f64 {
+    (level(open) * UP).min(LARGEST)
 }
 
 /// How far there is no bracket and no double colon.

@@ -56,7 +56,7 @@ pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Tree {
         }
     }
     part.items.extend(edges.map(|(_, item)| item));
-    Tree { extra_networks: networks, ..Tree::of_part(part) }
+    Tree { extra_networks: networks, ..Tree::of_part(part.with_trimmed_options()) }
 }
 
 /// The angle brackets that are closed, and where, ascending.

@@ -15,8 +15,8 @@ pub fn write(dialect: Dialect, tree: &Tree) -> (String, Vec<Diagnostic>) {
     (writer.out, writer.diagnostics)
 }
 
-/// How SwarmUI's forms start that are read here.
-const FORMS: [&str; 7] = ["<break", "<comment", "<embed", "<lora:", "<alternate", "<alt", "<fromto"];
+/// How the names of SwarmUI's forms start that are read here.
+const FORMS: [&str; 6] = ["break", "comment", "embed", "lora", "alt", "fromto"];
 
 struct Writer {
     dialect: Dialect,
@@ -178,13 +178,13 @@ impl Writer {
     fn comfy(&mut self, fragment: &Fragment) {
         let text = fragment.text.replace('(', "\\(").replace(')', "\\)");
         let angles = |angle: char| text.matches(angle).count();
-        if self.dialect == Dialect::Swarm && self.open > 0 && (text.contains("||") || angles('<') != angles('>')) {
+        if self.dialect == Dialect::Swarm && self.open > 0 && (is_barred(&text) || angles('<') != angles('>')) {
             self.lost(
                 fragment.span.clone(),
                 "way to write || < > inside an option: they may be read as part of the form",
             );
         }
-        if self.dialect == Dialect::Swarm && FORMS.iter().any(|form| text.contains(form)) {
+        if self.dialect == Dialect::Swarm && has_form(&text) {
             self.lost(fragment.span.clone(), "way to write a form in angle brackets as text");
         }
         let weight = fragment.weight;
@@ -212,6 +212,14 @@ impl Writer {
             }
         }
         if is_plain {
+            let first = text.chars().next().unwrap_or_default();
+            let last = self.out.chars().next_back().unwrap_or_default();
+            if self.is_grouped
+                && (first.is_ascii_digit() && last.is_ascii_digit() || "+-".contains(first) && first == last)
+            {
+                self.lost(fragment.span.clone(), "number or sign right after a weight: a space is put between them");
+                self.out.push(' ');
+            }
             self.out.push_str(&text);
             self.is_grouped = false;
             return;
@@ -287,6 +295,19 @@ impl Writer {
     }
 }
 
+/// Whether a text would be read as one of SwarmUI's forms.
+fn has_form(text: &str) -> bool {
+    text.match_indices('<').any(|(at, _)| {
+        let name = text.get(at + 1..).unwrap_or_default().trim_start();
+        FORMS.iter().any(|form| name.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form)))
+    })
+}
+
+/// Whether an option's text would be cut at a bar of its own.
+fn is_barred(text: &str) -> bool {
+    text.contains("||") || text.starts_with('|') || text.ends_with('|')
+}
+
 /// Whether `text` starts with that word and not with a longer one.
 fn is_whole(text: &str, word: &str) -> bool {
     text.strip_prefix(word).is_some_and(|rest| !rest.starts_with(is_word))
@@ -308,6 +329,7 @@ fn compel_weight(weight: f64) -> String {
             power *= base;
         }
     }
-    // A minus sign would be read as an operator.
-    format!("{}", weight.max(0.0))
+    // A minus sign would be read as an operator, and a full stop behind a whole number as its point.
+    let weight = weight.max(0.0);
+    if weight.fract() == 0.0 { format!("{weight:.1}") } else { format!("{weight}") }
 }

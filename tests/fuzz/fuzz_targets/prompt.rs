@@ -1,0 +1,50 @@
+//! The prompt language on arbitrary text: it never panics, spans lie inside the text, and what is written of a prompt is read
+//! as the same.
+#![no_main]
+
+#[path = "../../../src/prompt/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod prompt;
+
+use libfuzzer_sys::fuzz_target;
+use prompt::dialect::{self, Dialect};
+use prompt::expand::wildcards::Wildcards;
+use prompt::expand::{Method, Wanted, expand};
+use prompt::stages::Stages;
+use prompt::tree::{Item, Tree};
+
+fuzz_target!(|text: &str| {
+    let is_inside = |span: &std::ops::Range<usize>| assert!(text.get(span.clone()).is_some(), "{span:?}");
+    let (stretches, remarks) = Stages::new(text, 7).schedule();
+    let fragments = stretches.iter().flat_map(|stretch| &stretch.parts).flat_map(|part| &part.fragments);
+    fragments.for_each(|fragment| is_inside(&fragment.span));
+    remarks.iter().for_each(|remark| is_inside(&remark.span));
+    let (wildcards, _) = Wildcards::parse([("w.txt", "x\n{y|z}\n__v__"), ("v.txt", "q\n__w__")]);
+    for method in [Method::Random, Method::Combinatorial, Method::Cyclical] {
+        let expansion = expand(text, &wildcards, Wanted { method, seed: 1, count: 3 });
+        expansion.diagnostics.iter().for_each(|remark| is_inside(&remark.span));
+    }
+    for dialect in Dialect::ALL {
+        let (tree, remarks) = dialect::read(dialect, text);
+        remarks.iter().for_each(|remark| is_inside(&remark.span));
+        let (written, lost) = dialect::write(dialect, &tree);
+        if lost.is_empty() {
+            assert_eq!(bare(dialect::read(dialect, &written).0), bare(tree), "{dialect:?} {written:?}");
+        }
+    }
+});
+
+/// The tree without places.
+fn bare(mut tree: Tree) -> Tree {
+    for item in tree.parts.iter_mut().flat_map(|part| &mut part.items) {
+        match item {
+            Item::Text(fragment) => fragment.span = 0..0,
+            Item::Break(span) => *span = 0..0,
+            Item::Open(_) | Item::Next | Item::Close => {}
+        }
+    }
+    for network in &mut tree.extra_networks {
+        (network.span, network.args) = (0..0, Vec::new());
+    }
+    tree
+}
