@@ -237,6 +237,7 @@ pub(super) fn short(weight: f64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -14,7 +14,8 @@ const LARGEST: f64 = 1e4;
 
 pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Tree {
     let mut part = TreePart::new(1.0);
-    let (mut up, mut down): (Vec<(usize, f64)>, Vec<(usize, f64)>) = (Vec::new(), Vec::new());
+    let mut up: Vec<(usize, f64)> = Vec::new();
+    let mut down: Vec<(usize, f64)> = Vec::new();
     let mut number = None;
     let (mut at, mut from) = (0, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {

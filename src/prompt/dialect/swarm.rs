@@ -204,7 +204,7 @@ impl Reader<'_, '_> {
         let mut at = from;
         loop {
             let rest = self.text.get(at..to)?;
-            at += rest.find(|c| c == '<' || c == first)?;
+            at += rest.find(['<', first])?;
             match self.end_of(at).filter(|end| *end < to) {
                 Some(end) => at = end + 1,
                 None if self.text.get(at..to)?.starts_with(mark) => return Some(at),

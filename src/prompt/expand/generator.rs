@@ -24,13 +24,16 @@ const WORK: usize = 2_000_000;
 /// Bytes that one expansion may put together.
 const BYTES: usize = 256 << 20;
 
+/// Lines of wildcards as trees, by their text and the place that they stand for.
+type Parsed = HashMap<(String, Range<usize>), Rc<Node>>;
+
 /// What all generators of an expansion share.
 pub(super) struct World<'a> {
     pub(super) wildcards: &'a Wildcards,
     pub(super) rng: RefCell<ChaCha8Rng>,
     work: Cell<usize>,
     bytes: Cell<usize>,
-    parsed: RefCell<HashMap<(String, Range<usize>), Rc<Node>>>,
+    parsed: RefCell<Parsed>,
     diagnostics: RefCell<Vec<Diagnostic>>,
 }
 

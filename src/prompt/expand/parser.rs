@@ -187,7 +187,7 @@ impl<'a> Parser<'a> {
         loop {
             let rest = self.part(at, to);
             let first = mark.chars().next()?;
-            at += rest.find(|c| c == '{' || c == first)?;
+            at += rest.find(['{', first])?;
             match self.end_of(at).filter(|end| *end < to) {
                 Some(end) => at = end + 1,
                 None if self.part(at, to).starts_with(mark) => return Some(at),

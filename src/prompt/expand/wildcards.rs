@@ -44,19 +44,18 @@ impl Wildcards {
         for (path, text) in files {
             let Some((stem, ending)) = path.rsplit_once('.') else { continue };
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            let read = match ending.to_ascii_lowercase().as_str() {
-                "txt" => Ok(drop(wildcards.lists.insert(stem.to_owned(), text_lines(text)))),
-                "json" => serde_json::from_str(text)
-                    .map_err(|error| error.to_string())
-                    .map(|value| (stem, value))
-                    .map(|(stem, value)| wildcards.add(stem, &value, &mut warnings)),
-                "yaml" | "yml" => serde_yaml_ng::from_str::<serde_yaml_ng::Value>(text)
-                    .map_err(|error| error.to_string())
-                    .map(|value| wildcards.add(stem, &json(value), &mut warnings)),
+            let value = match ending.to_ascii_lowercase().as_str() {
+                "txt" => {
+                    wildcards.insert(stem, text_lines(text));
+                    continue;
+                }
+                "json" => serde_json::from_str(text).map_err(|error| error.to_string()),
+                "yaml" | "yml" => serde_yaml_ng::from_str(text).map(json).map_err(|error| error.to_string()),
                 _ => continue,
             };
-            if let Err(problem) = read {
-                warnings.push(format!("{problem}; these wildcards are left out: {path}"));
+            match value {
+                Ok(value) => wildcards.add(stem, &value, &mut warnings),
+                Err(problem) => warnings.push(format!("{problem}; these wildcards are left out: {path}")),
             }
         }
         (wildcards, warnings)
@@ -238,6 +237,7 @@ fn one_fits(pattern: &[char], at: usize, c: char) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
