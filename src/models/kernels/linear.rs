@@ -10,6 +10,7 @@ use pulp::Arch;
 
 use super::contiguous;
 use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
+use super::simd::wide;
 use super::turns::in_turns;
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -197,12 +198,35 @@ fn multiply(xs: &[f32], packed: &Packed, first: usize, width: usize, out: &mut [
 
 /// At most [`ROWS`] rows as a panel, (inputs, ROWS), with zeros where there are no more.
 fn transpose(xs: &[f32], inputs: usize, panel: &mut [f32]) {
+    /// Inputs that go through the registers together.
+    const BLOCK: usize = 16;
     if xs.len() < ROWS * inputs {
         panel.fill(0.0);
+        for (row, xs) in xs.chunks_exact(inputs).enumerate() {
+            panel.iter_mut().skip(row).step_by(ROWS).zip(xs).for_each(|(to, x)| *to = *x);
+        }
+        return;
     }
-    for (row, xs) in xs.chunks_exact(inputs).enumerate() {
-        panel.iter_mut().skip(row).step_by(ROWS).zip(xs).for_each(|(to, x)| *to = *x);
-    }
+    wide(
+        #[inline(always)]
+        || {
+            let (blocks, rest) = panel.as_chunks_mut::<{ BLOCK * ROWS }>();
+            for (block, to) in blocks.iter_mut().enumerate() {
+                let rows: [[f32; BLOCK]; ROWS] = std::array::from_fn(|row| {
+                    let mut values = [0f32; BLOCK];
+                    values.copy_from_slice(&xs[row * inputs + block * BLOCK..][..BLOCK]);
+                    values
+                });
+                for (input, to) in to.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                    (0..ROWS).for_each(|row| to[row] = rows[row][input]);
+                }
+            }
+            let first = blocks.len() * BLOCK;
+            for (input, to) in rest.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                (0..ROWS).for_each(|row| to[row] = xs[row * inputs + first + input]);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

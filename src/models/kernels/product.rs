@@ -10,6 +10,8 @@ use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
 use pulp::{Arch, Simd, WithSimd};
 
+use super::simd::wide;
+
 /// Rows of a tile.
 pub(super) const ROWS: usize = 12;
 /// Columns of a tile.
@@ -75,6 +77,16 @@ fn add_part<S: Simd, const R: usize>(
     }
 }
 
+/// A finite number of half precision as what it is in single precision, in operations that wide registers have.
+#[inline(always)]
+fn widened(number: f16) -> f32 {
+    /// 2^112: between the two, the exponent counts from other numbers.
+    const SCALE: f32 = f32::from_bits(0x7780_0000);
+    let bits = u32::from(number.to_bits());
+    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * SCALE;
+    f32::from_bits(magnitude.to_bits() | ((bits & 0x8000) << 16))
+}
+
 /// Room for intermediate results that a thread keeps from one call to the next: fresh pages of memory cost more than they hold.
 #[derive(Default)]
 pub(super) struct Room(RefCell<Vec<f32>>);
@@ -93,7 +105,11 @@ impl Room {
     }
 }
 
-/// Packed weights. Those that are numbers of half precision, as most checkpoints' are, are kept as such, which loses nothing.
+/// Numbers from which on weights are kept at half precision if they can be. Widening them again costs time, most where a layer has few
+/// rows to work on, as in the towers of a CLIP.
+const LARGE: usize = 1 << 22;
+
+/// Packed weights. Large ones that are numbers of half precision, as most checkpoints' are, are kept as such, which loses nothing.
 #[derive(Debug)]
 pub(super) enum Panels {
     Full(Vec<f32>),
@@ -112,12 +128,15 @@ impl Panels {
     }
 
     fn new(packed: Vec<f32>) -> Self {
+        if packed.len() < LARGE {
+            return Self::Full(packed);
+        }
         let half = Vec::<f16>::from_f32_slice(&packed);
         let mut back = [0f32; 4096];
         let is_exact = half.chunks(back.len()).zip(packed.chunks(back.len())).all(|(half, full)| {
             let back = &mut back[..half.len()];
             half.convert_to_f32_slice(back);
-            back == full
+            back == full && half.iter().all(|number| number.is_finite())
         });
         if is_exact { Self::Half(half) } else { Self::Full(packed) }
     }
@@ -128,8 +147,17 @@ impl Panels {
             Self::Full(numbers) => &numbers[first..first + count],
             Self::Half(numbers) => {
                 buffer.resize(count.max(buffer.len()), 0.0);
-                numbers[first..first + count].convert_to_f32_slice(&mut buffer[..count]);
-                &buffer[..count]
+                let buffer = &mut buffer[..count];
+                wide(
+                    #[inline(always)]
+                    || {
+                        buffer
+                            .iter_mut()
+                            .zip(&numbers[first..first + count])
+                            .for_each(|(to, from)| *to = widened(*from))
+                    },
+                );
+                buffer
             }
         }
     }
@@ -178,11 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn every_finite_number_of_half_precision_is_widened_to_itself() {
+        for number in (0..=u16::MAX).map(f16::from_bits).filter(|number| number.is_finite()) {
+            assert_eq!(widened(number).to_bits(), number.to_f32().to_bits(), "{number}");
+        }
+    }
+
+    #[test]
     fn weights_are_kept_at_half_precision_only_if_that_loses_nothing() {
-        for (weight, is_half) in [([0.1f32, -3.0], false), ([0.5, -3.0], true), ([70000.0, 1.0], false)] {
-            let panels = Panels::of_columns(&weight, 1);
+        for (number, count, is_half) in
+            [(0.1f32, LARGE, false), (0.5, LARGE, true), (70000.0, LARGE, false), (0.5, 64, false)]
+        {
+            let panels = Panels::of_columns(&vec![number; count], 1);
             assert_eq!(matches!(panels, Panels::Half(_)), is_half);
-            assert_eq!(panels.get(0, 2, &mut Vec::new()), weight);
+            assert_eq!(panels.get(5, 2, &mut Vec::new()), [number; 2]);
         }
     }
 }
