@@ -213,7 +213,7 @@ fn attend(q: &[f32], (keys, values): &(Vec<f32>, Vec<f32>), first: usize, sizes:
         let scores = &mut scores[..panels.len()];
         for (keys, scores) in panels.zip(&mut *scores) {
             *scores = ZERO;
-            add_product(arch, keys, &columns, scores);
+            add_product(arch, keys, &columns, ROWS, scores);
         }
         let first_key = block * KEYS;
         for (key, scores) in scores.as_flattened_mut().iter_mut().enumerate() {
@@ -227,9 +227,9 @@ fn attend(q: &[f32], (keys, values): &(Vec<f32>, Vec<f32>), first: usize, sizes:
         exponentiate(scores.as_flattened_mut(), &mut largest, &mut total, &mut sums);
         let weights = scores.as_flattened().as_flattened();
         let size = count.next_multiple_of(ROWS) * ROWS;
-        for (values, sums) in values.chunks_exact(size).zip(&mut sums) {
+        for (tile, (values, sums)) in values.chunks_exact(size).zip(&mut sums).enumerate() {
             let values = &values[first_key * ROWS..][..scores.len() * ROWS * ROWS];
-            add_product(arch, values, weights, sums);
+            add_product(arch, values, weights, width - tile * ROWS, sums);
         }
     }
     let mut out = vec![0f32; rows * width];

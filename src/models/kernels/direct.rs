@@ -119,9 +119,10 @@ fn compute<const SIDE: usize>(
                 }
                 for panel in 0..panels {
                     let at = ((first_panel + panel) * sizes.inputs + first) * taps * ROWS;
+                    let used = sizes.outputs - (first_panel + panel) * ROWS;
                     let rows = weight.get(at, count * taps * ROWS, &mut buffer);
                     for (columns, sum) in unfolded.chunks_exact(size).zip(&mut sums[panel * columns..]) {
-                        add_product(arch, rows, &columns[..count * taps * COLUMNS], sum);
+                        add_product(arch, rows, &columns[..count * taps * COLUMNS], used, sum);
                     }
                 }
             }

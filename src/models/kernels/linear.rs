@@ -184,7 +184,7 @@ fn multiply(xs: &[f32], packed: &Packed, first: usize, width: usize, out: &mut [
                 for (panel, out) in panels.chunks_exact(ROWS * inputs).zip(out.chunks_mut(ROWS * width)) {
                     let mut tile = ZERO;
                     for (rows, columns) in panel.chunks(DEPTH * ROWS).zip(weight.chunks(DEPTH * COLUMNS)) {
-                        add_product(arch, rows, columns, &mut tile);
+                        add_product(arch, rows, columns, out.len() / width, &mut tile);
                     }
                     for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
                         let out = &mut out[column..][..here];

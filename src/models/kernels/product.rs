@@ -21,14 +21,16 @@ pub(super) type Tile = [[f32; COLUMNS]; ROWS];
 /// A tile of zeros.
 pub(super) const ZERO: Tile = [[0.0; COLUMNS]; ROWS];
 
-/// Adds the product of one panel of rows and one panel of columns, of the same depth, to `out`.
-pub(super) fn add_product(arch: Arch, rows: &[f32], columns: &[f32], out: &mut Tile) {
-    arch.dispatch(AddProduct { rows, columns, out });
+/// Adds the product of one panel of rows and one panel of columns, of the same depth, to `out`. Only the first `used` rows need be
+/// right, which saves time where a panel is not full.
+pub(super) fn add_product(arch: Arch, rows: &[f32], columns: &[f32], used: usize, out: &mut Tile) {
+    arch.dispatch(AddProduct { rows, columns, used, out });
 }
 
 struct AddProduct<'a> {
     rows: &'a [f32],
     columns: &'a [f32],
+    used: usize,
     out: &'a mut Tile,
 }
 
@@ -37,12 +39,16 @@ impl WithSimd for AddProduct<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { rows, columns, out } = self;
+        let Self { rows, columns, used, out } = self;
         // As many sums as there are registers for.
         if S::F32_LANES >= COLUMNS / 2 {
-            return add_part::<S, ROWS>(simd, rows, columns, 0, 0, out);
+            return match used {
+                ..=4 => add_part::<S, 4>(simd, rows, columns, 0, 0, out),
+                5..=8 => add_part::<S, 8>(simd, rows, columns, 0, 0, out),
+                _ => add_part::<S, ROWS>(simd, rows, columns, 0, 0, out),
+            };
         }
-        for row in (0..ROWS).step_by(ROWS / 2) {
+        for row in (0..used.min(ROWS)).step_by(ROWS / 2) {
             for column in (0..COLUMNS).step_by(2 * S::F32_LANES) {
                 add_part::<S, { ROWS / 2 }>(simd, rows, columns, row, column, out);
             }
@@ -184,14 +190,16 @@ mod tests {
             let number = |i: usize| ((i * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5;
             let rows: Vec<f32> = (0..depth * ROWS).map(number).collect();
             let columns: Vec<f32> = (0..depth * COLUMNS).map(|i| number(i + 77)).collect();
-            let mut out = [[1.0; COLUMNS]; ROWS];
-            add_product(Arch::new(), &rows, &columns, &mut out);
-            for (row, out) in out.iter().enumerate() {
-                for (column, got) in out.iter().enumerate() {
-                    let products =
-                        (0..depth).map(|d| f64::from(rows[d * ROWS + row]) * f64::from(columns[d * COLUMNS + column]));
-                    let want = 1.0 + products.sum::<f64>();
-                    assert!((f64::from(*got) - want).abs() < 1e-5, "{depth}: {got} {want}");
+            for used in [1, 4, 5, 7, 8, 9, ROWS] {
+                let mut out = [[1.0; COLUMNS]; ROWS];
+                add_product(Arch::new(), &rows, &columns, used, &mut out);
+                for (row, out) in out.iter().enumerate().take(used) {
+                    for (column, got) in out.iter().enumerate() {
+                        let products = (0..depth)
+                            .map(|d| f64::from(rows[d * ROWS + row]) * f64::from(columns[d * COLUMNS + column]));
+                        let want = 1.0 + products.sum::<f64>();
+                        assert!((f64::from(*got) - want).abs() < 1e-5, "{depth}: {got} {want}");
+                    }
                 }
             }
         }

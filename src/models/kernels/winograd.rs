@@ -81,9 +81,15 @@ struct Group {
 }
 
 impl Group {
-    /// How many numbers a block of channels becomes: (places, panels, DEPTH, COLUMNS).
+    /// How many numbers a block of channels becomes: (places, panels, DEPTH, COLUMNS) and a gap after each place.
     fn slab(self) -> usize {
-        PLACES * self.panels * DEPTH * COLUMNS
+        PLACES * self.place()
+    }
+
+    /// From one place to the next. Without the gap this would be a power of two, and all places would fall into the same few lines
+    /// of the processor's cache.
+    fn place(self) -> usize {
+        (self.panels * DEPTH + 1) * COLUMNS
     }
 }
 
@@ -141,7 +147,7 @@ pub(super) fn convolve(
 
 /// The transformed tiles of the next [`DEPTH`] channels from `first` on: (places, panels, DEPTH, COLUMNS).
 fn transform_input(xs: &[f32], first: usize, group: Group, slab: &mut [f32]) {
-    let Group { sizes, first_row, rows, panels } = group;
+    let Group { sizes, first_row, rows, .. } = group;
     let (tile_rows, across) = (sizes.tile_rows(), sizes.tiles_across());
     let channels = first..(first + DEPTH).min(sizes.inputs);
     let mut scratch = Scratch::new(across);
@@ -158,8 +164,8 @@ fn transform_input(xs: &[f32], first: usize, group: Group, slab: &mut [f32]) {
                         while !values.is_empty() {
                             let lane = tile % COLUMNS;
                             let (now, later) = values.split_at((COLUMNS - lane).min(values.len()));
-                            let line = (place * panels + tile / COLUMNS) * DEPTH + depth;
-                            slab[line * COLUMNS + lane..][..now.len()].copy_from_slice(now);
+                            let line = place * group.place() + (tile / COLUMNS * DEPTH + depth) * COLUMNS;
+                            slab[line + lane..][..now.len()].copy_from_slice(now);
                             tile += now.len();
                             values = later;
                         }
@@ -261,7 +267,7 @@ fn multiply(
     group: Group,
     destinations: Vec<Destination<'_>>,
 ) {
-    let Group { sizes, rows, panels, .. } = group;
+    let Group { sizes, rows, .. } = group;
     let outputs = PANELS.min(sizes.outputs.div_ceil(ROWS) - first);
     let used = (rows * sizes.tiles_across()).div_ceil(COLUMNS);
     let (step, arch) = (DEPTH * ROWS, Arch::new());
@@ -277,10 +283,17 @@ fn multiply(
                 }
                 for place in 0..PLACES {
                     for tile in 0..used {
-                        let columns = &slab[(place * panels + tile) * DEPTH * COLUMNS..][..channels * COLUMNS];
+                        let columns = &slab[place * group.place() + tile * DEPTH * COLUMNS..][..channels * COLUMNS];
                         for output in 0..outputs {
                             let filters = &filters[(place * outputs + output) * step..][..channels * ROWS];
-                            add_product(arch, filters, columns, &mut sums[(place * outputs + output) * used + tile]);
+                            let used_rows = sizes.outputs - (first + output) * ROWS;
+                            add_product(
+                                arch,
+                                filters,
+                                columns,
+                                used_rows,
+                                &mut sums[(place * outputs + output) * used + tile],
+                            );
                         }
                     }
                 }
