@@ -2,11 +2,10 @@
 
     python -m venv venv && venv/bin/pip install torch diffusers transformers
     cargo build --release
-    venv/bin/python benches/against_pytorch.py [--threads 1] [--half] [--folder FOLDER]
+    venv/bin/python benches/against_pytorch.py [--threads 1] [--folder FOLDER]
 
 Makes a Stable Diffusion 1.5 and a CLIP ViT-B/32 of random numbers (kept in FOLDER, if that is given), times every part in both
-and prints a table. Each part is timed in turn in one and the other, and its fastest run counts. `--half` asks both for bfloat16
-on the CPU. The peak of memory is that of a process that makes one whole 512x512 picture in a few steps with guidance.
+and prints a table. The fastest run of each part counts. The peak of memory is that of a process that makes one whole 512x512 picture in a few steps with guidance.
 """
 
 import argparse
@@ -23,7 +22,7 @@ STEPS = 2
 PARTS = ("text_encode", "image_encode", "denoise_step", "decode")
 
 
-def make_models(folder, dtype):
+def make_models(folder):
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -47,9 +46,9 @@ def make_models(folder, dtype):
         vae=vae, unet=unet, text_encoder=text, tokenizer=tokenizer, scheduler=scheduler, safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.to(dtype).save_pretrained(folder / "sd15")
+    pipeline.save_pretrained(folder / "sd15")
     clip = CLIPModel(CLIPConfig(text_config={"eos_token_id": tokenizer.eos_token_id}))
-    clip.to(dtype).save_pretrained(folder / "clip")
+    clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
 
 
@@ -63,7 +62,7 @@ def processor_seconds(run, repeats):
     return best
 
 
-def reference(folder, threads, dtype):
+def reference(folder, threads):
     """Of PyTorch: processor seconds of each part."""
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -71,37 +70,36 @@ def reference(folder, threads, dtype):
 
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    clip = CLIPModel.from_pretrained(folder / "clip", torch_dtype=dtype)
+    clip = CLIPModel.from_pretrained(folder / "clip")
     ids = CLIPTokenizer.from_pretrained(folder / "clip")(
         ["a red apple on a blue background"], padding="max_length", max_length=77, return_tensors="pt"
     ).input_ids
-    pixels = torch.randn(1, 3, 224, 224).to(dtype)
+    pixels = torch.randn(1, 3, 224, 224)
     seconds = {
         "text_encode": processor_seconds(lambda: clip.get_text_features(input_ids=ids), 5),
         "image_encode": processor_seconds(lambda: clip.get_image_features(pixel_values=pixels), 5),
     }
     del clip
-    unet = UNet2DConditionModel.from_pretrained(folder / "sd15/unet", torch_dtype=dtype)
-    latents, states = torch.randn(2, 4, 64, 64).to(dtype), torch.randn(2, 77, 768).to(dtype)
+    unet = UNet2DConditionModel.from_pretrained(folder / "sd15/unet")
+    latents, states = torch.randn(2, 4, 64, 64), torch.randn(2, 77, 768)
     seconds["denoise_step"] = processor_seconds(lambda: unet(latents, 500, states), 1)
     del unet
-    vae = AutoencoderKL.from_pretrained(folder / "sd15/vae", torch_dtype=dtype)
+    vae = AutoencoderKL.from_pretrained(folder / "sd15/vae")
     seconds["decode"] = processor_seconds(lambda: vae.decode(latents[:1]), 1)
     return seconds
 
 
-def reference_picture(folder, threads, dtype):
+def reference_picture(folder, threads):
     import torch
     from diffusers import StableDiffusionPipeline
 
     torch.set_num_threads(threads)
-    pipeline = StableDiffusionPipeline.from_pretrained(folder / "sd15", torch_dtype=dtype, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder / "sd15", safety_checker=None)
     pipeline("a red apple", num_inference_steps=STEPS, guidance_scale=5.0)
 
 
-def maquette(command, threads, half):
-    precision = ["--precision", "bf16"] if half else []
-    return subprocess.run([PROGRAM, *command, "--threads", str(threads), *precision], check=True, capture_output=True, text=True).stdout
+def maquette(command, threads):
+    return subprocess.run([PROGRAM, *command, "--threads", str(threads)], check=True, capture_output=True, text=True).stdout
 
 
 def peak_of(command):
@@ -117,34 +115,28 @@ def peak_of(command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--half", action="store_true", help="bfloat16 on the CPU instead of 32 bits")
     parser.add_argument("--folder", type=Path, help="where the models are, or are to be kept")
     parser.add_argument("--picture", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    import torch
-
-    dtype = torch.bfloat16 if args.half else torch.float32
     if args.picture:
-        return reference_picture(args.folder, args.threads, dtype)
+        return reference_picture(args.folder, args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         if not (folder / "sd15").exists():
-            make_models(folder, torch.float32)
+            make_models(folder)
         ours = {}
         for model in ("clip", "sd15"):
-            report = json.loads(maquette(["bench", "--model", str(folder / model), "--json"], args.threads, args.half))
+            report = json.loads(maquette(["bench", "--model", str(folder / model), "--json"], args.threads))
             for part in PARTS:
                 if report.get(part):
                     ours.setdefault(part, report[part]["cpu_seconds"])
-        theirs = reference(folder, args.threads, dtype)
+        theirs = reference(folder, args.threads)
         print("| part | Maquette | PyTorch | ratio |\n|---|---|---|---|")
         for part in PARTS:
             print(f"| {part.replace('_', ' ')}, CPU seconds | {ours[part]:.3f} | {theirs[part]:.3f} | {ours[part] / theirs[part]:.2f} |")
         own = [str(PROGRAM), "generate", "--model", str(folder / "sd15"), "--prompt", "a red apple", "--steps", str(STEPS)]
         own += ["--size", "512x512", "--seed", "1", "--threads", str(args.threads), "--out", str(Path(temporary) / "picture.png")]
-        own += ["--precision", "bf16"] if args.half else []
         other = [sys.executable, __file__, "--picture", "--folder", str(folder), "--threads", str(args.threads)]
-        other += ["--half"] if args.half else []
         memory = peak_of(own), peak_of(other)
         print(f"| a 512x512 picture, peak memory in MB | {memory[0]:.0f} | {memory[1]:.0f} | {memory[0] / memory[1]:.2f} |")
 
