@@ -14,7 +14,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     if models.known().is_none() && !models.is_pending() {
         cx.outbox.send(Command::ReadModels);
     }
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         let add = ui.button(Action::AddModels.text().0).on_hover_text(Action::AddModels.text().1);
         if cx.view.take_focus(PanelKind::Models) {
             add.request_focus();
