@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
+use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::{Hooks, Seen};
-use crate::models::kernels::{Activation, Attending, attention};
+use crate::models::kernels::{Activation, Attending, LayerNorm, attention};
 use crate::models::layers::{Linear, linear};
 
 /// The sizes of a tower.
@@ -41,8 +41,8 @@ impl Layer {
         let attention = vb.pp("self_attn");
         let mlp = vb.pp("mlp");
         Ok(Self {
-            norm1: layer_norm(width, epsilon, vb.pp("layer_norm1"))?,
-            norm2: layer_norm(width, epsilon, vb.pp("layer_norm2"))?,
+            norm1: LayerNorm::load(width, epsilon, &vb.pp("layer_norm1"))?,
+            norm2: LayerNorm::load(width, epsilon, &vb.pp("layer_norm2"))?,
             query: linear(width, width, attention.pp("q_proj"))?,
             key: linear(width, width, attention.pp("k_proj"))?,
             value: linear(width, width, attention.pp("v_proj"))?,

@@ -1,12 +1,12 @@
 //! SigLIP's head: a learned query attends to all patches, an MLP follows (transformers `SiglipMultiheadAttentionPoolingHead`).
 
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
+use candle_nn::VarBuilder;
 
 use super::encoder::Sizes;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Activation, Attending, Linear, attention};
+use crate::models::kernels::{Activation, Attending, LayerNorm, Linear, attention};
 
 pub(super) struct PoolHead {
     /// The learned query, projected for attention: (1, 1, width).
@@ -31,7 +31,7 @@ impl PoolHead {
             key: Linear::load(width, width, &attention.pp("k_proj"))?,
             value: Linear::load(width, width, &attention.pp("v_proj"))?,
             output: Linear::load(width, width, &attention.pp("out_proj"))?,
-            norm: layer_norm(width, epsilon, vb.pp("layernorm"))?,
+            norm: LayerNorm::load(width, epsilon, &vb.pp("layernorm"))?,
             fc1: Linear::load(width, inner, &vb.pp("mlp.fc1"))?,
             fc2: Linear::load(inner, width, &vb.pp("mlp.fc2"))?,
             heads,

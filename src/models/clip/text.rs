@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
-use candle_nn::{Embedding, LayerNorm, Module, VarBuilder, embedding, layer_norm};
+use candle_nn::{Embedding, Module, VarBuilder, embedding};
 
 use super::config::{Pooling, TextConfig};
 use super::encoder::{Encoder, Sizes};
@@ -12,6 +12,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
+use crate::models::kernels::{LayerNorm, shifted};
 use crate::models::layers::{self, Adaptable, Linear, linear, linear_no_bias};
 
 /// The text tower.
@@ -56,7 +57,7 @@ impl TextTower {
             tokens: embedding(vocab_size, width, embeddings.pp("token_embedding"))?,
             positions: embeddings.get((length, width), "position_embedding.weight")?,
             encoder: Encoder::load(sizes, &root.pp("encoder"))?,
-            final_norm: layer_norm(width, epsilon, root.pp("final_layer_norm"))?,
+            final_norm: LayerNorm::load(width, epsilon, &root.pp("final_layer_norm"))?,
             projection,
             is_causal: config.is_causal,
             pooling: config.pooling,
@@ -197,7 +198,7 @@ impl TextTower {
                 "the text tower reads 1 to {most} embeddings of width {own}, not {length} of width {width}"
             )));
         }
-        let xs = embeddings.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
+        let xs = shifted(embeddings, &self.positions.narrow(0, 0, length)?)?;
         let layers = self.layers();
         let last = layers.checked_sub(left_out).ok_or_else(|| {
             ModelError::BadInput(format!("the text tower has {layers} layers, so no {left_out} can be left out"))
@@ -220,7 +221,7 @@ impl TextTower {
     /// # Errors
     /// If the tensor library fails.
     pub fn norm(&self, states: &Tensor) -> Result<Tensor> {
-        Ok(self.final_norm.forward(states)?)
+        self.final_norm.forward(states)
     }
 
     /// The state that stands for each text, (batch, width), of states (batch, length, width) of these ids.

@@ -1,12 +1,12 @@
 //! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
 
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
+use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Attending, GroupNorm, attention_in, geglu};
+use crate::models::kernels::{Attending, GroupNorm, LayerNorm, attention_in, geglu, sum};
 use crate::models::layers::{Conv1x1, Linear, linear, linear_no_bias};
 
 /// The sizes of a transformer.
@@ -61,7 +61,7 @@ struct TransformerBlock {
 impl TransformerBlock {
     fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
         let TransformerSizes { channels, heads, prompt_width, .. } = sizes;
-        let norm = |name: &str| layer_norm(channels, 1e-5, vb.pp(name));
+        let norm = |name: &str| LayerNorm::load(channels, 1e-5, &vb.pp(name));
         Ok(Self {
             norm1: norm("norm1")?,
             own: Attention::load(channels, channels, heads, &vb.pp("attn1"))?,
@@ -74,11 +74,11 @@ impl TransformerBlock {
     }
 
     fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?)?;
-        let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?)?;
+        let xs = sum(xs, &self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?, cx)?;
+        let xs = sum(&xs, &self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?, cx)?;
         let inner = self.inner.forward_in(&self.norm3.forward(&xs)?, cx)?;
         cx.checkpoint()?;
-        Ok((&xs + self.outer.forward_in(&geglu(&inner)?, cx)?)?)
+        sum(&xs, &self.outer.forward_in(&geglu(&inner)?, cx)?, cx)
     }
 }
 
@@ -149,7 +149,7 @@ impl SpatialTransformer {
             Projection::Linear(projection) => picture(&projection.forward_in(&hidden, cx)?)?,
             Projection::Conv(projection) => projection.forward_in(&picture(&hidden)?, cx)?,
         };
-        Ok((hidden + xs)?)
+        sum(&hidden, xs, cx)
     }
 }
 

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
-use crate::models::kernels::{self, Geometry, GroupNorm, doubled, sum};
+use crate::models::kernels::{self, Geometry, GroupNorm, doubled, shifted, sum};
 use crate::models::layers::{self, Conv1x1, Conv3x3, Linear, linear};
 
 /// A 1x1 convolution.
@@ -61,7 +61,7 @@ impl ResnetBlock {
         let mut hidden = self.conv1.forward_in(&self.norm1.forward_silu_in(xs, cx)?, cx)?;
         if let (Some(projection), Some(time)) = (&self.time, time) {
             let shift = projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
-            hidden = hidden.broadcast_add(&shift)?;
+            hidden = shifted(&hidden, &shift)?;
         }
         let hidden = self.norm2.forward_silu_in(&hidden, cx)?;
         let hidden = self.conv2.forward_in(&hidden, cx)?;

@@ -14,7 +14,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Conv1x1, Conv3x3, Geometry};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, shifted};
 
 /// What a ControlNet's `config.json` says beyond a denoising net's.
 #[derive(Debug, Deserialize)]
@@ -65,8 +65,8 @@ impl Residuals {
                 "the ControlNet does not fit the denoising net; use one of its family".to_owned(),
             ));
         }
-        let kept: Result<Vec<Tensor>> = kept.iter().zip(&self.kept).map(|(a, b)| Ok(a.broadcast_add(b)?)).collect();
-        Ok((middle.broadcast_add(&self.middle)?, kept?))
+        let kept: Result<Vec<Tensor>> = kept.iter().zip(&self.kept).map(|(a, b)| shifted(a, b)).collect();
+        Ok((shifted(middle, &self.middle)?, kept?))
     }
 }
 

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::config::UnetConfig;
 use crate::models::error::{ModelError, Result};
+use crate::models::kernels::{joined, shifted};
 use crate::models::layers::{Linear, linear, linear_no_bias};
 
 /// SDXL's time ids: original height and width, top and left of the crop, target height and width, in pixels; refiners
@@ -110,7 +111,7 @@ impl TimeEmbedding {
         let time = self.layers.forward(&time)?;
         let time = match &self.added {
             None => time,
-            Some(added) => time.broadcast_add(&self.embed_added(added, conditions, like)?)?,
+            Some(added) => shifted(&self.embed_added(added, conditions, like)?, &time)?,
         };
         Ok(time.silu()?)
     }
@@ -130,7 +131,7 @@ impl TimeEmbedding {
         }
         let numbers = tensor(numbers, like)?;
         let numbers = numbers.broadcast_as((batch, numbers.dim(1)?))?;
-        added.layers.forward(&Tensor::cat(&[&pooled.to_dtype(like.dtype())?, &numbers.contiguous()?], 1)?)
+        added.layers.forward(&joined([&pooled.to_dtype(like.dtype())?, &numbers.contiguous()?], 1)?)
     }
 
     /// diffusers' `get_timestep_embedding`. Sines are computed in 64 bits: in 16 bits their arguments would be off by more than one.

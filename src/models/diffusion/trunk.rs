@@ -10,7 +10,7 @@ use super::time::{Conditions, TimeEmbedding};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::Geometry;
+use crate::models::kernels::{Geometry, shifted};
 use crate::models::layers::{self, Conv3x3};
 
 /// A residual block and the transformer behind it, if there is one.
@@ -73,7 +73,7 @@ impl Trunk {
         let prompt = &conditions.states;
         let mut xs = self.conv_in.forward_in(latents, cx)?;
         if let Some(hint) = hint {
-            xs = xs.broadcast_add(hint)?;
+            xs = shifted(&xs, hint)?;
         }
         let mut kept = vec![xs.clone()];
         for block in &self.down {

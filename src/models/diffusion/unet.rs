@@ -16,7 +16,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::{AttentionHook, Hooks};
-use crate::models::kernels::{Geometry, GroupNorm};
+use crate::models::kernels::{Geometry, GroupNorm, joined};
 use crate::models::layers::{self, Adaptable, Conv3x3};
 
 /// Settings and the only value that they may have besides null and false.
@@ -135,7 +135,7 @@ impl Unet {
             for layer in &block.layers {
                 let skip =
                     kept.pop().ok_or_else(|| ModelError::BadInput("the net's halves do not match".to_owned()))?;
-                xs = layer.forward(&Tensor::cat(&[&xs, &skip], 1)?, &time, &conditions.states, &mut hooks, cx)?;
+                xs = layer.forward(&joined([&xs, &skip], 1)?, &time, &conditions.states, &mut hooks, cx)?;
             }
             if let Some(upsample) = &block.upsample {
                 xs = upsample.forward(&xs, cx)?;

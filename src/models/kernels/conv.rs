@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 use candle_nn::VarBuilder;
 
+use super::gradient::{of_conv, traced};
 use super::product::Panels;
 use super::{contiguous, direct, winograd};
 use crate::base::task::TaskCx;
@@ -48,7 +49,7 @@ pub struct Conv<const SIDE: usize> {
 
 #[derive(Debug)]
 enum Kernel {
-    /// For the CPU in 32 bits.
+    /// For the CPU in 32 bits, where the weights are no variables.
     Packed(Arc<Packed>),
     /// (outputs, inputs, SIDE, SIDE) and (outputs).
     Plain { weight: Tensor, bias: Tensor },
@@ -93,7 +94,8 @@ impl<const SIDE: usize> Conv<SIDE> {
                 format!("a {SIDE}x{SIDE} convolution has weights {:?} and biases {:?}", weight.dims(), bias.dims());
             return Err(crate::models::ModelError::BadInput(text));
         }
-        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
+        let is_frozen = !weight.track_op() && !bias.track_op();
+        let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
             let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
             let weight = Panels::of_rows(&numbers, inputs * SIDE * SIDE);
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
@@ -120,8 +122,14 @@ impl<const SIDE: usize> Conv<SIDE> {
         let Geometry { stride, before, after } = self.geometry;
         match &self.kernel {
             Kernel::Packed(packed) => {
-                let op = Convolve::<SIDE> { packed, geometry: self.geometry, cx };
-                Ok(xs.contiguous()?.apply_op1_no_bwd(&op)?)
+                let geometry = self.geometry;
+                let op = Convolve::<SIDE> { packed, geometry, cx };
+                let packed = packed.clone();
+                traced(
+                    xs,
+                    |xs| Ok(xs.contiguous()?.apply_op1_no_bwd(&op)?),
+                    move |xs, gradient| of_conv::<SIDE>(&packed.weight, xs.dims(), geometry, gradient),
+                )
             }
             Kernel::Plain { weight, bias } if before == after => {
                 Ok(xs.conv2d(weight, before, stride, 1, 1)?.broadcast_add(bias)?)

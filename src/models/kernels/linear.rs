@@ -9,6 +9,7 @@ use candle_nn::VarBuilder;
 use pulp::Arch;
 
 use super::contiguous;
+use super::gradient::{of_linear, traced};
 use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
 use super::simd::wide;
 use super::turns::in_turns;
@@ -38,7 +39,7 @@ pub struct Linear {
 
 #[derive(Debug)]
 enum Kernel {
-    /// For the CPU in 32 bits.
+    /// For the CPU in 32 bits, where the weights are no variables.
     Packed(Arc<Packed>),
     Plain(candle_nn::Linear),
 }
@@ -79,7 +80,8 @@ impl Linear {
             let text = format!("a linear layer has weights {:?} and other biases", weight.dims());
             return Err(crate::models::ModelError::BadInput(text));
         }
-        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
+        let is_frozen = !weight.track_op() && bias.is_none_or(|bias| !bias.track_op());
+        let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
             let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
             Kernel::Packed(Arc::new(Packed { weight: Panels::of_columns(&numbers, inputs), bias, inputs }))
@@ -112,10 +114,14 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn forward_in(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        Ok(match &self.kernel {
-            Kernel::Packed(packed) => xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?,
-            Kernel::Plain(linear) => linear.forward(xs)?,
-        })
+        match &self.kernel {
+            Kernel::Packed(packed) => {
+                let forward = |xs: &Tensor| Ok(xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?);
+                let packed = packed.clone();
+                traced(xs, forward, move |_, gradient| of_linear(&packed.weight, packed.inputs, gradient))
+            }
+            Kernel::Plain(linear) => Ok(linear.forward(xs)?),
+        }
     }
 }
 

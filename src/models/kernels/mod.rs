@@ -4,6 +4,8 @@ mod activation;
 mod attention;
 mod conv;
 mod direct;
+mod gradient;
+mod layer_norm;
 mod linear;
 mod norm;
 mod plain;
@@ -15,9 +17,10 @@ mod winograd;
 pub use activation::{Activation, geglu};
 pub use attention::{Attending, attention, attention_in};
 pub use conv::{Conv1x1, Conv3x3, Geometry};
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use norm::GroupNorm;
-pub use plain::{doubled, sum};
+pub use plain::{doubled, joined, shifted, sum};
 
 use candle_core::{CpuStorage, Layout};
 

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use candle_nn::{Module, VarBuilder};
 
+use super::gradient::{of_group_norm, traced};
 use super::simd::{swish, wide};
 use super::turns::{NUMBER, in_turns};
 use crate::base::task::TaskCx;
@@ -55,11 +56,17 @@ impl GroupNorm {
     }
 
     fn run(&self, xs: &Tensor, has_silu: bool, cx: &TaskCx<'_>) -> Result<Tensor> {
-        if xs.device().is_cpu() && xs.dtype() == DType::F32 {
-            let op = Normalise { groups: self.groups, epsilon: self.epsilon, has_silu, cx };
-            return Ok(xs.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op)?);
-        }
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let is_frozen = !weight.track_op() && !bias.track_op();
+        if is_frozen && xs.device().is_cpu() && xs.dtype() == DType::F32 {
+            let op = Normalise { groups: self.groups, epsilon: self.epsilon, has_silu, cx };
+            let how = (self.groups, self.epsilon, has_silu);
+            return traced(
+                xs,
+                |xs| Ok(xs.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op)?),
+                move |xs, gradient| of_group_norm(xs, [&weight, &bias], how, gradient),
+            );
+        }
         let channels = weight.dim(0)?;
         let normed = candle_nn::GroupNorm::new(weight, bias, channels, self.groups, self.epsilon)?.forward(xs)?;
         Ok(if has_silu { normed.silu()? } else { normed })
