@@ -67,7 +67,7 @@ fn every_part_of_a_single_file_equals_diffusers() {
         check("decoded", &vae.decode(get("z"), &cx).unwrap(), get("decoded"));
         for (number, folder) in ["text_encoder", "text_encoder_2"].into_iter().enumerate() {
             let Some(files) = files.sub(folder) else { continue };
-            let tower = TextTower::load_folder(&files, DType::F32, &Device::Cpu).unwrap();
+            let tower = TextTower::load_folder(&files, DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
             let states = tower.forward(std::slice::from_ref(&ids), &cx).unwrap();
             check(folder, &states, get(&format!("text.{number}")));
             if number == 1 {
@@ -194,7 +194,12 @@ fn other_and_damaged_files_are_refused_with_the_reason() {
             let opened = Checkpoint::open(&path).and_then(|checkpoint| checkpoint.folder(&tokenizer()));
             let loaded = opened.and_then(|files| {
                 Diffusion::load(&files, DType::F32, &Device::Cpu, &TaskCx::detached())?;
-                TextTower::load_folder(&files.sub("text_encoder").unwrap(), DType::F32, &Device::Cpu)
+                TextTower::load_folder(
+                    &files.sub("text_encoder").unwrap(),
+                    DType::F32,
+                    &Device::Cpu,
+                    &TaskCx::detached(),
+                )
             });
             assert!(loaded.is_err(), "{name} {shape:?}");
         }

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::VarBuilder;
 use maquette::base::task::TaskCx;
 use maquette::models::Result;
 use maquette::models::clip::ClipModel;
@@ -119,17 +118,16 @@ fn a_large_convolution_by_winograd() {
 
 #[test]
 fn norms() {
-    let tensors: HashMap<String, Tensor> =
-        [("weight".to_owned(), random(1, &[12])), ("bias".to_owned(), random(2, &[12]))].into();
-    let vb = |dtype| {
-        let tensors = tensors.iter().map(|(name, t)| (name.clone(), t.to_dtype(dtype).unwrap())).collect();
-        VarBuilder::from_tensors(tensors, dtype, &Device::Cpu)
-    };
-    let layer = |xs: &[Tensor]| LayerNorm::load(12, 1e-5, &vb(xs[0].dtype()))?.forward(&xs[0]);
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = HashMap::from([("weight", random(1, &[12])), ("bias", random(2, &[12]))]);
+    candle_core::safetensors::save(&tensors, folder.path().join("x.safetensors")).unwrap();
+    let (files, cx) = (ModelFiles::Folder(folder.path().to_owned()), TaskCx::detached());
+    let vb = |xs: &[Tensor]| files.tensors("x.safetensors", xs[0].dtype(), &Device::Cpu, &cx);
+    let layer = |xs: &[Tensor]| LayerNorm::load(12, 1e-5, &vb(xs)?)?.forward(&xs[0]);
     check("layer norm", &[random(3, &[3, 4, 12])], layer);
-    let group = |xs: &[Tensor]| GroupNorm::load(4, 12, 1e-5, &vb(xs[0].dtype()))?.forward(&xs[0]);
+    let group = |xs: &[Tensor]| GroupNorm::load(4, 12, 1e-5, &vb(xs)?)?.forward(&xs[0]);
     check("group norm", &[random(4, &[2, 12, 3, 5])], group);
-    let silu = |xs: &[Tensor]| GroupNorm::load(4, 12, 1e-5, &vb(xs[0].dtype()))?.forward_silu(&xs[0]);
+    let silu = |xs: &[Tensor]| GroupNorm::load(4, 12, 1e-5, &vb(xs)?)?.forward_silu(&xs[0]);
     check("group norm and silu", &[random(4, &[2, 12, 3, 5])], silu);
 }
 

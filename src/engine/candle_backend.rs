@@ -74,7 +74,7 @@ impl CandleBackend {
     }
 
     fn clip(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Clip>, JobError> {
-        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device))
+        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device, cx))
     }
 
     fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
@@ -123,6 +123,7 @@ impl CandleBackend {
         let mut report = BenchReport {
             threads: self.threads,
             peak_memory_bytes: 0,
+            load: None,
             text_encode: None,
             image_encode: None,
             denoise_step: None,
@@ -130,13 +131,15 @@ impl CandleBackend {
         };
         let time = |run: &dyn Fn(&TaskCx<'_>) -> Result<(), ModelError>| fastest(spec.repeats, run, cx);
         if has(Family::Clip) {
-            let clip = self.clip(&spec.model, cx)?;
+            let (clip, load) = timed(cx, |cx| self.clip(&spec.model, cx))?;
+            report.load = Some(load);
             let picture = Picture::from_fn(Extent::new(256, 256), |x, y| [x as u8, y as u8, 128]);
             report.text_encode = Some(time(&|cx| clip.text_encode("a red apple on a blue background", cx).map(drop))?);
             report.image_encode = Some(time(&|cx| clip.image_encode(&picture, cx).map(drop))?);
         }
         if has(Family::Diffusion) {
-            let model = self.diffusion(&spec.model, cx)?;
+            let (model, load) = timed(cx, |cx| self.diffusion(&spec.model, cx))?;
+            report.load = Some(report.load.map_or(load, |earlier| earlier.and(load)));
             if report.text_encode.is_none() {
                 report.text_encode = Some(time(&|cx| model.text_encode("a red apple", cx).map(drop))?);
             }
@@ -252,6 +255,18 @@ fn job_error(during: &str, error: ModelError) -> JobError {
     }
 }
 
+/// What `run` gives, and how long it took.
+fn timed<T>(cx: &TaskCx<'_>, run: impl FnOnce(&TaskCx<'_>) -> Result<T, JobError>) -> Result<(T, Timing), JobError> {
+    let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
+    let made = run(&stretches.cx())?;
+    let timing = Timing {
+        cpu_seconds: cpu_seconds() - cpu,
+        wall_seconds: wall.elapsed().as_secs_f64(),
+        longest_stretch_seconds: stretches.longest().as_secs_f64(),
+    };
+    Ok((made, timing))
+}
+
 /// Seconds after which no further run is begun.
 const LONGEST: f64 = 20.0;
 
@@ -269,13 +284,7 @@ fn fastest(
             break;
         }
         cx.checkpoint()?;
-        let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
-        run(&stretches.cx()).map_err(explain)?;
-        let timing = Timing {
-            cpu_seconds: cpu_seconds() - cpu,
-            wall_seconds: wall.elapsed().as_secs_f64(),
-            longest_stretch_seconds: stretches.longest().as_secs_f64(),
-        };
+        let ((), timing) = timed(cx, |cx| run(cx).map_err(explain))?;
         best = Some(best.filter(|best| best.cpu_seconds <= timing.cpu_seconds).unwrap_or(timing));
     }
     best.ok_or(JobError::Cancelled)

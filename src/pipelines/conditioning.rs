@@ -92,15 +92,15 @@ impl Conditioner {
     /// Reads the folders `text_encoder`, `tokenizer`, `text_encoder_2` and `tokenizer_2` of a model, as far as it has them.
     ///
     /// # Errors
-    /// If none is there, or one is incomplete or damaged.
-    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+    /// If none is there, or one is incomplete or damaged; if the task is cancelled.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let is_xl = files.sub(SECOND).is_some();
         let mut encoders = Vec::new();
         for (tower, tokenizer) in [("text_encoder", "tokenizer"), (SECOND, "tokenizer_2")] {
             let Some(tower) = files.sub(tower) else { continue };
             let missing = || ModelError::MissingFile { path: files.path_of(tokenizer) };
             let tokenizer = files.sub(tokenizer).ok_or_else(missing)?;
-            encoders.push(TextEncoder::load(&tower, &tokenizer, is_xl, dtype, device)?);
+            encoders.push(TextEncoder::load(&tower, &tokenizer, is_xl, dtype, device, cx)?);
         }
         if encoders.is_empty() {
             return Err(ModelError::MissingFile { path: files.path_of("text_encoder") });

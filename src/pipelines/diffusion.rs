@@ -83,14 +83,14 @@ impl Diffusion {
         };
         let kind = NetKind::of(&folder("unet")?.read_json("config.json")?)?;
         let (conditioner, unet) =
-            (Conditioner::load(files, dtype, device)?, Unet::load_in(&folder("unet")?, dtype, device, cx)?);
+            (Conditioner::load(files, dtype, device, cx)?, Unet::load_in(&folder("unet")?, dtype, device, cx)?);
         conditioner.check(unet.config(), &folder("unet")?)?;
         let vae = Autoencoder::load(&folder("vae")?, dtype, device, cx)?;
         Ok(Self {
             conditioner,
             unet,
             kind,
-            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
+            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device, cx)?,
             vae,
             beside: Beside::new(dtype, device),
             vae_memory: u64::MAX,

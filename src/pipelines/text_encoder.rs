@@ -43,8 +43,9 @@ impl TextEncoder {
         is_penultimate: bool,
         dtype: DType,
         device: &Device,
+        cx: &TaskCx<'_>,
     ) -> Result<Self> {
-        let tower = TextTower::load_folder(tower, dtype, device)?;
+        let tower = TextTower::load_folder(tower, dtype, device, cx)?;
         Ok(Self {
             tokenizer: ClipTokenizer::load(tokenizer)?.for_tower(&tower),
             tower,

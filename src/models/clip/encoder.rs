@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
@@ -36,7 +36,7 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(sizes: Sizes, vb: &Tensors<'_>) -> Result<Self> {
         let Sizes { width, inner, heads, activation, epsilon, .. } = sizes;
         let attention = vb.pp("self_attn");
         let mlp = vb.pp("mlp");
@@ -81,7 +81,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoder {
-    pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(sizes: Sizes, vb: &Tensors<'_>) -> Result<Self> {
         let fits = sizes.width > 0 && sizes.heads > 0 && sizes.width.is_multiple_of(sizes.heads);
         if !fits || sizes.layers == 0 || sizes.inner == 0 {
             return Err(ModelError::BadInput(format!(

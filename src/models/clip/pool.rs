@@ -1,7 +1,7 @@
 //! SigLIP's head: a learned query attends to all patches, an MLP follows (transformers `SiglipMultiheadAttentionPoolingHead`).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use super::encoder::Sizes;
 use crate::models::error::Result;
@@ -22,7 +22,7 @@ pub(super) struct PoolHead {
 }
 
 impl PoolHead {
-    pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(sizes: Sizes, vb: &Tensors<'_>) -> Result<Self> {
         let Sizes { width, inner, heads, activation, epsilon, .. } = sizes;
         let attention = vb.pp("attention");
         let probe = vb.get((1, 1, width), "probe")?;

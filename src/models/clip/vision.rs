@@ -2,8 +2,8 @@
 //!
 //! Attention layers have the sites 0, 1, …; behind them SigLIP's pooling head has the last one, which is a cross-attention.
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use super::config::{Head, VisionConfig};
 use super::encoder::{Encoder, Sizes};
@@ -57,7 +57,7 @@ impl VisionOutput {
 }
 
 impl VisionTower {
-    pub(super) fn load(config: &VisionConfig, root: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &VisionConfig, root: &Tensors<'_>) -> Result<Self> {
         let (width, patch) = (config.width, config.patch_size);
         let grid = config.image_size.checked_div(patch).unwrap_or(0);
         if grid == 0 || grid > LARGEST_GRID {

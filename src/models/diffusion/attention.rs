@@ -1,7 +1,7 @@
 //! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
@@ -29,7 +29,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(channels: usize, context: usize, heads: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(channels: usize, context: usize, heads: usize, vb: &Tensors<'_>) -> Result<Self> {
         Ok(Self {
             query: linear_no_bias(channels, channels, vb.pp("to_q"))?,
             key: linear_no_bias(context, channels, vb.pp("to_k"))?,
@@ -59,7 +59,7 @@ struct TransformerBlock {
 }
 
 impl TransformerBlock {
-    fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(sizes: TransformerSizes, vb: &Tensors<'_>) -> Result<Self> {
         let TransformerSizes { channels, heads, prompt_width, .. } = sizes;
         let norm = |name: &str| LayerNorm::load(channels, 1e-5, &vb.pp(name));
         Ok(Self {
@@ -89,7 +89,7 @@ enum Projection {
 }
 
 impl Projection {
-    fn load(sizes: TransformerSizes, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(sizes: TransformerSizes, vb: Tensors<'_>) -> Result<Self> {
         let channels = sizes.channels;
         Ok(match sizes.is_linear {
             true => Self::Linear(linear(channels, channels, vb)?),
@@ -107,7 +107,7 @@ pub(super) struct SpatialTransformer {
 }
 
 impl SpatialTransformer {
-    pub(super) fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(sizes: TransformerSizes, vb: &Tensors<'_>) -> Result<Self> {
         if sizes.heads == 0 || !sizes.channels.is_multiple_of(sizes.heads) {
             return Err(ModelError::BadInput(format!(
                 "{} channels do not divide into {} attention heads",
@@ -163,13 +163,15 @@ pub(super) struct SelfAttention {
 }
 
 impl SelfAttention {
-    pub(super) fn load(channels: usize, groups: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(channels: usize, groups: usize, vb: &Tensors<'_>) -> Result<Self> {
         // Older files have other names for the same four matrices, some of them as 1x1 convolutions.
         let projection = |new: &str, old: &str| -> Result<Linear> {
-            let vb = if vb.contains_tensor(&format!("{new}.weight")) { vb.pp(new) } else { vb.pp(old) };
+            let vb = if vb.has(&format!("{new}.weight")) { vb.pp(new) } else { vb.pp(old) };
             let weight = match vb.get((channels, channels), "weight") {
-                Ok(weight) => weight,
-                Err(_) => vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?,
+                Err(ModelError::BadFile { .. }) => {
+                    vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?
+                }
+                read => read?,
             };
             Linear::new(&weight, Some(&vb.get(channels, "bias")?))
         };

@@ -89,7 +89,7 @@ impl Autoencoder {
         let Class { name } = files.read_json(CONFIG)?;
         match name.as_deref() {
             None | Some("AutoencoderKL") => Ok(Self::Kl(Box::new(Vae::load_in(files, dtype, device, cx)?))),
-            Some("AutoencoderTiny") => Ok(Self::Tiny(TinyVae::load(files, dtype, device)?)),
+            Some("AutoencoderTiny") => Ok(Self::Tiny(TinyVae::load(files, dtype, device, cx)?)),
             Some(other) => Err(unsupported(files, "_class_name", other)),
         }
     }
@@ -101,7 +101,7 @@ impl Autoencoder {
     pub fn load_from(source: &Source, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         match &source.decoder {
             None => Self::load(&source.files, dtype, device, cx),
-            Some(decoder) => Ok(Self::Tiny(TinyVae::load_file(&source.files, decoder, dtype, device)?)),
+            Some(decoder) => Ok(Self::Tiny(TinyVae::load_file(&source.files, decoder, dtype, device, cx)?)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a denoising net is told the time, and what else is added to it: sizes and a pooled text (SDXL), a guidance scale (LCM).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use super::config::UnetConfig;
 use crate::models::error::{ModelError, Result};
@@ -46,7 +46,7 @@ struct TwoLayers {
 }
 
 impl TwoLayers {
-    fn load(inputs: usize, width: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(inputs: usize, width: usize, vb: &Tensors<'_>) -> Result<Self> {
         Ok(Self { first: linear(inputs, width, vb.pp("linear_1"))?, second: linear(width, width, vb.pp("linear_2"))? })
     }
 
@@ -75,7 +75,7 @@ pub(super) struct TimeEmbedding {
 
 impl TimeEmbedding {
     /// Reads `time_embedding` and, where the net has one, `add_embedding`.
-    pub(super) fn load(config: &UnetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &UnetConfig, vb: &Tensors<'_>) -> Result<Self> {
         let width = config.block_out_channels.first().copied().unwrap_or(0);
         let time = vb.pp("time_embedding");
         let added = match config.addition_embed_type.as_deref() {

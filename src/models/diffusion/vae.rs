@@ -1,7 +1,7 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
@@ -54,17 +54,17 @@ impl Vae {
         }
         refuse(files, &UNSUPPORTED)?;
         let dtype = if config.force_upcast && dtype == DType::F16 { DType::F32 } else { dtype };
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb, cx).map_err(|error| explain(files, error))
+        let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+        Self::build(config, &vb).map_err(|error| explain(files, error))
     }
 
-    fn build(config: VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
+    fn build(config: VaeConfig, vb: &Tensors<'_>) -> Result<Self> {
         let latent = config.latent_channels;
         let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, &vb.pp("quant_conv")));
         let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
         Ok(Self {
-            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"), cx)?,
-            decoder: build_decoder(&config, &vb.pp("decoder"), cx)?,
+            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"))?,
+            decoder: build_decoder(&config, &vb.pp("decoder"))?,
             quant: quant.transpose()?,
             post_quant: post_quant.transpose()?,
             dtype: vb.dtype(),
@@ -146,11 +146,7 @@ fn encoder_config(config: &VaeConfig) -> EncoderConfig {
     }
 }
 
-fn build_decoder(
-    config: &VaeConfig,
-    vb: &VarBuilder<'_>,
-    cx: &TaskCx<'_>,
-) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
+fn build_decoder(config: &VaeConfig, vb: &Tensors<'_>) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
     let norms = encoder::norms(config.norm_num_groups);
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
@@ -160,7 +156,7 @@ fn build_decoder(
         let vb = vb.pp("up_blocks").pp(level);
         let mut resnets = Vec::new();
         for i in 0..=config.layers_per_block {
-            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?);
+            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
             inputs = outputs;
         }
         let doubles = level + 1 < channels.len();
@@ -172,5 +168,5 @@ fn build_decoder(
         norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
         conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
-    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"), cx)?))
+    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"))?))
 }

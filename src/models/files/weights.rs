@@ -9,8 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::VarBuilder;
-use candle_nn::var_builder::SimpleBackend;
 use memmap2::Mmap;
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
@@ -18,10 +16,14 @@ use serde::Deserialize;
 
 use super::header::{self, Entry, Kind};
 use super::{ModelFiles, conversion, is_pickled, pickle};
+use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
+use crate::models::tensors::Tensors;
 
 /// Bytes that one thread looks through at a time.
 const PIECE: usize = 1 << 20;
+/// Bytes between two pauses.
+const PAUSE: usize = 1 << 25;
 
 /// Where a tensor of a net is among the tensors of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,13 +239,8 @@ impl Weights {
     }
 
     /// For nets that use the file's own names.
-    pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        self.renamed(Box::new(|_, name| Place::plain(name)), dtype, device)
-    }
-
-    /// For nets that use other names than the file does. Tensors are converted to `dtype` on `device` as they are asked for.
-    pub fn renamed(&self, naming: Naming, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        VarBuilder::from_backend(Box::new(Renamed { weights: self.clone(), naming }), dtype, device.clone())
+    pub fn tensors<'a>(&self, dtype: DType, device: &Device, cx: &'a TaskCx<'a>) -> Tensors<'a> {
+        Tensors::new(self, Box::new(|_, name| Place::plain(name)), dtype, device, cx)
     }
 
     fn bad(&self, shard: Option<usize>, reason: String) -> ModelError {
@@ -251,8 +248,20 @@ impl Weights {
         ModelError::BadFile { path: path.clone(), reason }
     }
 
-    /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count.
-    fn tensor(&self, place: &Place, wanted: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count. Large ones are read with a
+    /// `pause` now and then.
+    ///
+    /// # Errors
+    /// If it is not there, of another shape, or not finite; those of a pause.
+    pub(in crate::models) fn tensor(
+        &self,
+        place: &Place,
+        wanted: Option<&Shape>,
+        dtype: DType,
+        device: &Device,
+        pause: &dyn Fn() -> Result<()>,
+    ) -> Result<Tensor> {
+        pause()?;
         let name = &place.name;
         let Stored { shard, entry, is_turned } = self.0.tensors.get(name).ok_or_else(|| {
             self.bad(None, format!("it has no tensor {name:?}; the configuration does not fit the weights"))
@@ -290,11 +299,15 @@ impl Weights {
                 )));
             }
         };
-        if !is_finite(bytes, entry.kind) {
-            return Err(bad(format!(
-                "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
-            )));
+        for piece in bytes.chunks(PAUSE) {
+            pause()?;
+            if !is_finite(piece, entry.kind) {
+                return Err(bad(format!(
+                    "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
+                )));
+            }
         }
+        pause()?;
         let tensor = match is_transposed {
             false => Tensor::from_raw_buffer(bytes, stored, &target, device)?,
             true => {
@@ -302,6 +315,7 @@ impl Weights {
                 Tensor::from_raw_buffer(bytes, stored, &stored_shape, device)?.t()?.contiguous()?
             }
         };
+        pause()?;
         let converted = tensor.to_dtype(dtype)?;
         if let Some(shard) = self.0.shards.get(*shard) {
             shard.bytes.release(entry.bytes.clone());
@@ -412,35 +426,6 @@ fn is_finite(bytes: &[u8], kind: Kind) -> bool {
         Kind::F32 => all::<4>(bytes, 0x7f80_0000),
         Kind::F64 => all::<8>(bytes, 0x7ff0_0000_0000_0000),
         Kind::Other(..) => true,
-    }
-}
-
-/// Weights under other names.
-struct Renamed {
-    weights: Weights,
-    naming: Naming,
-}
-
-impl SimpleBackend for Renamed {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: candle_nn::Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        let place = (self.naming)(&self.weights, name);
-        self.weights.tensor(&place, Some(&shape), dtype, device).map_err(ModelError::through_candle)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let place = (self.naming)(&self.weights, name);
-        self.weights.tensor(&place, None, dtype, device).map_err(ModelError::through_candle)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.weights.has(&(self.naming)(&self.weights, name).name)
     }
 }
 

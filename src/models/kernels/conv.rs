@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
-use candle_nn::VarBuilder;
 
 use super::gradient::{of_conv, traced};
-use super::product::Panels;
+use super::product::{Panels, Pause};
 use super::{contiguous, direct, winograd};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -68,17 +68,17 @@ impl<const SIDE: usize> Conv<SIDE> {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &Tensors<'_>) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
-        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, Some(&bias), geometry)
+        Self::packed(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, Some(&bias), geometry, &|| vb.pause())
     }
 
     /// As [`Self::load`], for a convolution without bias.
     ///
     /// # Errors
     /// If the weight is missing or of another shape.
-    pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
-        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, None, geometry)
+    pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &Tensors<'_>) -> Result<Self> {
+        Self::packed(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, None, geometry, &|| vb.pause())
     }
 
     /// Of `weight` (outputs, inputs, SIDE, SIDE) and `bias` (outputs).
@@ -86,6 +86,10 @@ impl<const SIDE: usize> Conv<SIDE> {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
+        Self::packed(weight, bias, geometry, &|| Ok(()))
+    }
+
+    fn packed(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry, pause: Pause<'_>) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
         let zeros = || Tensor::zeros(outputs, weight.dtype(), weight.device());
         let bias = bias.cloned().map_or_else(zeros, Ok)?;
@@ -96,8 +100,9 @@ impl<const SIDE: usize> Conv<SIDE> {
         }
         let is_frozen = !weight.track_op() && !bias.track_op();
         let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            pause()?;
             let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-            let weight = Panels::of_rows(&numbers, inputs * SIDE * SIDE);
+            let weight = Panels::of_rows(&numbers, inputs * SIDE * SIDE, pause)?;
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
         } else {
             Kernel::Plain { weight: weight.contiguous()?, bias: bias.reshape((1, (), 1, 1))? }

@@ -1,10 +1,11 @@
 //! Layer normalisation (Ba et al. 2016): candle's, which is one pass, with the way back that candle's lacks.
 
 use candle_core::{D, DType, Tensor};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::Module;
 
 use super::gradient::{of_layer_norm, traced};
 use crate::models::error::Result;
+use crate::models::tensors::Tensors;
 
 /// Layer normalisation over the last axis.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ impl LayerNorm {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(width: usize, epsilon: f64, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(width: usize, epsilon: f64, vb: &Tensors<'_>) -> Result<Self> {
         Ok(Self { weight: vb.get(width, "weight")?, bias: vb.get(width, "bias")?, epsilon })
     }
 

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
-use candle_nn::VarBuilder;
 use pulp::Arch;
 
 use super::contiguous;
 use super::gradient::{of_linear, traced};
-use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
+use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, add_product};
 use super::simd::wide;
 use super::turns::in_turns;
 use crate::base::task::TaskCx;
@@ -57,17 +57,17 @@ impl Linear {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
-        Self::new(&vb.get((outputs, inputs), "weight")?, Some(&bias))
+        Self::packed(&vb.get((outputs, inputs), "weight")?, Some(&bias), &|| vb.pause())
     }
 
     /// As [`Self::load`], for a layer without bias.
     ///
     /// # Errors
     /// If the weight is missing or of another shape.
-    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        Self::new(&vb.get((outputs, inputs), "weight")?, None)
+    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
+        Self::packed(&vb.get((outputs, inputs), "weight")?, None, &|| vb.pause())
     }
 
     /// Of `weight` (outputs, inputs) and `bias` (outputs).
@@ -75,6 +75,10 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        Self::packed(weight, bias, &|| Ok(()))
+    }
+
+    fn packed(weight: &Tensor, bias: Option<&Tensor>, pause: Pause<'_>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         if bias.is_some_and(|bias| bias.dims() != [outputs]) || inputs == 0 || outputs == 0 {
             let text = format!("a linear layer has weights {:?} and other biases", weight.dims());
@@ -82,9 +86,10 @@ impl Linear {
         }
         let is_frozen = !weight.track_op() && bias.is_none_or(|bias| !bias.track_op());
         let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            pause()?;
             let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
-            Kernel::Packed(Arc::new(Packed { weight: Panels::of_columns(&numbers, inputs), bias, inputs }))
+            Kernel::Packed(Arc::new(Packed { weight: Panels::of_columns(&numbers, inputs, pause)?, bias, inputs }))
         } else {
             Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
         };

@@ -9,8 +9,11 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
 use pulp::{Arch, Simd, WithSimd};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::simd::wide;
+use crate::models::error::Result;
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 12;
@@ -115,6 +118,9 @@ impl Room {
 /// rows to work on, as in the towers of a CLIP.
 const LARGE: usize = 1 << 22;
 
+/// Lets more urgent work run while weights are packed, or stops that.
+pub(super) type Pause<'a> = &'a dyn Fn() -> Result<()>;
+
 /// Packed weights. Large ones that are numbers of half precision, as most checkpoints' are, are kept as such, which loses nothing.
 #[derive(Debug)]
 pub(super) enum Panels {
@@ -124,19 +130,26 @@ pub(super) enum Panels {
 
 impl Panels {
     /// `weight` (outputs, depth) as panels of rows, (outputs / ROWS, depth, ROWS), with zeros where there is no output.
-    pub(super) fn of_rows(weight: &[f32], depth: usize) -> Self {
-        Self::new(pack::<ROWS>(weight, depth))
+    ///
+    /// # Errors
+    /// Those of `pause`, which is called now and then.
+    pub(super) fn of_rows(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
+        Self::new(pack::<ROWS>(weight, depth, pause)?, pause)
     }
 
     /// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
-    pub(super) fn of_columns(weight: &[f32], depth: usize) -> Self {
-        Self::new(pack::<COLUMNS>(weight, depth))
+    ///
+    /// # Errors
+    /// Those of `pause`, which is called now and then.
+    pub(super) fn of_columns(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
+        Self::new(pack::<COLUMNS>(weight, depth, pause)?, pause)
     }
 
-    fn new(packed: Vec<f32>) -> Self {
+    fn new(packed: Vec<f32>, pause: Pause<'_>) -> Result<Self> {
         if packed.len() < LARGE {
-            return Self::Full(packed);
+            return Ok(Self::Full(packed));
         }
+        pause()?;
         let half = Vec::<f16>::from_f32_slice(&packed);
         let mut back = [0f32; 4096];
         let is_exact = half.chunks(back.len()).zip(packed.chunks(back.len())).all(|(half, full)| {
@@ -144,7 +157,7 @@ impl Panels {
             half.convert_to_f32_slice(back);
             back == full && half.iter().all(|number| number.is_finite())
         });
-        if is_exact { Self::Half(half) } else { Self::Full(packed) }
+        Ok(if is_exact { Self::Half(half) } else { Self::Full(packed) })
     }
 
     /// `count` of the numbers from number `first` on; `buffer` is where they are if they have to be converted.
@@ -169,19 +182,24 @@ impl Panels {
     }
 }
 
-fn pack<const WIDTH: usize>(weight: &[f32], depth: usize) -> Vec<f32> {
+fn pack<const WIDTH: usize>(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Vec<f32>> {
     let outputs = weight.len() / depth.max(1);
     let mut packed = vec![0f32; outputs.next_multiple_of(WIDTH) * depth];
-    for (outputs, panel) in weight.chunks(WIDTH * depth).zip(packed.chunks_exact_mut(WIDTH * depth)) {
-        for (lane, output) in outputs.chunks_exact(depth).enumerate() {
-            panel.iter_mut().skip(lane).step_by(WIDTH).zip(output).for_each(|(to, from)| *to = *from);
-        }
+    let (panel, together) = (WIDTH * depth, (LARGE / (WIDTH * depth).max(1)).max(1));
+    for (weight, packed) in weight.chunks(panel * together).zip(packed.chunks_mut(panel * together)) {
+        pause()?;
+        weight.par_chunks(panel).zip(packed.par_chunks_exact_mut(panel)).for_each(|(outputs, panel)| {
+            for (lane, output) in outputs.chunks_exact(depth).enumerate() {
+                panel.iter_mut().skip(lane).step_by(WIDTH).zip(output).for_each(|(to, from)| *to = *from);
+            }
+        });
     }
-    packed
+    Ok(packed)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]
@@ -207,7 +225,7 @@ mod tests {
 
     #[test]
     fn weights_are_packed_with_zeros_behind_them() {
-        let packed = pack::<ROWS>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+        let packed = pack::<ROWS>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &|| Ok(())).expect("nothing stops it");
         assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
         assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
         assert_eq!(packed.len(), 2 * ROWS);
@@ -225,7 +243,7 @@ mod tests {
         for (number, count, is_half) in
             [(0.1f32, LARGE, false), (0.5, LARGE, true), (70000.0, LARGE, false), (0.5, 64, false)]
         {
-            let panels = Panels::of_columns(&vec![number; count], 1);
+            let panels = Panels::of_columns(&vec![number; count], 1, &|| Ok(())).expect("nothing stops it");
             assert_eq!(matches!(panels, Panels::Half(_)), is_half);
             assert_eq!(panels.get(5, 2, &mut Vec::new()), [number; 2]);
         }
