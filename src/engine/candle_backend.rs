@@ -207,7 +207,8 @@ impl Backend for CandleBackend {
 
 fn catalogue(presets: Option<&Path>) -> Result<Catalogue, JobError> {
     let (shipped, own) = presets::model_catalogues(presets).map_err(JobError::BadJob)?;
-    Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))
+    let catalogue = Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))?;
+    Ok(presets::model_folder(presets).into_iter().fold(catalogue, Catalogue::with_folder))
 }
 
 /// Lets the threads that compute give way to the window's: a frame that waits for a processor is a frame too late.
