@@ -299,6 +299,9 @@ impl Weights {
                 )));
             }
         };
+        // Most tensors: copied piece by piece, while each is at hand.
+        let is_plain = !is_transposed && dtype == DType::F32 && device.is_cpu();
+        let mut numbers: Vec<f32> = Vec::with_capacity(if is_plain { target.iter().product() } else { 0 });
         for piece in bytes.chunks(PAUSE) {
             pause()?;
             if !is_finite(piece, entry.kind) {
@@ -306,8 +309,20 @@ impl Weights {
                     "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
                 )));
             }
+            if is_plain {
+                extend(&mut numbers, piece, entry.kind);
+            }
         }
         pause()?;
+        let release = || {
+            if let Some(shard) = self.0.shards.get(*shard) {
+                shard.bytes.release(entry.bytes.clone());
+            }
+        };
+        if is_plain {
+            release();
+            return Ok(Tensor::from_vec(numbers, target, device)?);
+        }
         let tensor = match is_transposed {
             false => Tensor::from_raw_buffer(bytes, stored, &target, device)?,
             true => {
@@ -317,9 +332,7 @@ impl Weights {
         };
         pause()?;
         let converted = tensor.to_dtype(dtype)?;
-        if let Some(shard) = self.0.shards.get(*shard) {
-            shard.bytes.release(entry.bytes.clone());
-        }
+        release();
         Ok(converted)
     }
 }
@@ -407,6 +420,17 @@ pub(super) fn all_found(files: &ModelFiles, file: &str) -> Vec<String> {
         _ => Vec::new(),
     };
     [name].into_iter().chain(parts.into_iter().map(|part| format!("{folder}{part}"))).collect()
+}
+
+/// Adds the numbers of `bytes`, as many as are whole, in 32 bits.
+fn extend(numbers: &mut Vec<f32>, bytes: &[u8], kind: Kind) {
+    match kind {
+        Kind::F16 => numbers.extend(bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())),
+        Kind::BF16 => numbers.extend(bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32())),
+        Kind::F32 => numbers.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+        Kind::F64 => numbers.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
+        Kind::Other(..) => {}
+    }
 }
 
 /// Whether no number is NaN or infinite: in all of these formats, those are the ones whose exponent has every bit set.

@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 
 use super::gradient::{of_conv, traced};
 use super::product::{Panels, Pause};
-use super::{contiguous, direct, winograd};
+use super::{contiguous, direct, winograd, with_numbers};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -100,9 +100,7 @@ impl<const SIDE: usize> Conv<SIDE> {
         }
         let is_frozen = !weight.track_op() && !bias.track_op();
         let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            pause()?;
-            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-            let weight = Panels::of_rows(&numbers, inputs * SIDE * SIDE, pause)?;
+            let weight = with_numbers(weight, |numbers| Panels::of_rows(numbers, inputs * SIDE * SIDE, pause))?;
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
         } else {
             Kernel::Plain { weight: weight.contiguous()?, bias: bias.reshape((1, (), 1, 1))? }

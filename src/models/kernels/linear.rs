@@ -8,11 +8,11 @@ use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
 use pulp::Arch;
 
-use super::contiguous;
 use super::gradient::{of_linear, traced};
 use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, add_product};
 use super::simd::wide;
 use super::turns::in_turns;
+use super::{contiguous, with_numbers};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -86,10 +86,9 @@ impl Linear {
         }
         let is_frozen = !weight.track_op() && bias.is_none_or(|bias| !bias.track_op());
         let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            pause()?;
-            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+            let panels = with_numbers(weight, |numbers| Panels::of_columns(numbers, inputs, pause))?;
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
-            Kernel::Packed(Arc::new(Packed { weight: Panels::of_columns(&numbers, inputs, pause)?, bias, inputs }))
+            Kernel::Packed(Arc::new(Packed { weight: panels, bias, inputs }))
         } else {
             Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
         };
