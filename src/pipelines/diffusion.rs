@@ -132,7 +132,7 @@ impl Diffusion {
     pub fn generate(&self, spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated> {
         let mut remarks = Vec::new();
         let method = self.checked_method(&spec.sampling, &mut remarks)?;
-        let brought = self.beside.vae(spec.nets.vae.as_ref(), cx)?;
+        let brought = self.beside.vae(spec.nets.vae.as_ref(), &self.vae, cx)?;
         let vae = brought.as_ref().map_or(&self.vae, |brought| &brought.net);
         let size = self.checked_size(spec, vae, &mut remarks)?;
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };

@@ -170,8 +170,7 @@ impl TinyVae {
                 "this is the encoder of a tiny autoencoder; give its decoder, taesd_decoder.safetensors",
             ));
         }
-        let fault = "this is no decoder of a tiny autoencoder (taesd_decoder.safetensors); give other autoencoders as a folder in \
-                     diffusers layout";
+        let fault = "this is neither an autoencoder (encoder and decoder) nor the decoder of a tiny one (taesd_decoder.safetensors)";
         let mut config = TinyConfig::default();
         // Layer 0 bends latents and has no weights: diffusers does not count it.
         let Sequence { convs, blocks } = sequence(&weights, DECODER_SHIFT).ok_or_else(|| bad(decoder, fault))?;

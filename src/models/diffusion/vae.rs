@@ -72,6 +72,13 @@ impl Vae {
         })
     }
 
+    /// The same with latents scaled as those of `other`.
+    pub(super) fn scaled_like(mut self, other: &Self) -> Self {
+        self.config.scaling_factor = other.config.scaling_factor;
+        self.config.shift_factor = other.config.shift_factor;
+        self
+    }
+
     /// Pixels of a picture's side for each latent.
     pub fn factor(&self) -> usize {
         1 << (self.config.block_out_channels.len() - 1)

@@ -21,6 +21,7 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use norm::GroupNorm;
 pub use plain::{doubled, joined, shifted, sum};
+pub use product::bytes_in_memory;
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 

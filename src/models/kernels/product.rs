@@ -118,6 +118,11 @@ impl Room {
 /// rows to work on, as in the towers of a CLIP.
 const LARGE: usize = 1 << 22;
 
+/// Bytes that the weights of a layer take on the CPU, of so many `numbers`; `is_half` if they were stored at half precision.
+pub fn bytes_in_memory(numbers: usize, is_half: bool) -> usize {
+    numbers * if is_half && numbers >= LARGE { size_of::<f16>() } else { size_of::<f32>() }
+}
+
 /// Lets more urgent work run while weights are packed, or stops that.
 pub(super) type Pause<'a> = &'a dyn Fn() -> Result<()>;
 
