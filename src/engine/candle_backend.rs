@@ -12,6 +12,7 @@ use super::backend::Backend;
 use super::options::{DeviceChoice, EngineOptions, Precision};
 use crate::analysis::Clip;
 use crate::base::geom::Extent;
+use crate::base::heap::Returning;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, Stretches, TaskCx};
 use crate::job::output::{BenchReport, Timing};
@@ -36,6 +37,7 @@ pub struct CandleBackend {
     dtype: DType,
     threads: usize,
     vae_memory: u64,
+    frees_parts: bool,
     clip: Slot<Clip>,
     diffusion: Slot<Diffusion>,
 }
@@ -68,6 +70,7 @@ impl CandleBackend {
             vae_memory: options
                 .vae_memory
                 .map_or_else(|| total_memory_bytes() / 3, |megabytes| megabytes.saturating_mul(1 << 20)),
+            frees_parts: options.frees_parts,
             clip: RefCell::default(),
             diffusion: RefCell::default(),
         }))
@@ -79,7 +82,8 @@ impl CandleBackend {
 
     fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
         let load = |files: &ModelFiles| {
-            Ok(Diffusion::load(files, self.dtype, &self.device, cx)?.with_vae_memory(self.vae_memory))
+            let model = Diffusion::load(files, self.dtype, &self.device, cx)?.with_vae_memory(self.vae_memory);
+            if self.frees_parts { Ok(model) } else { model.keeping_parts(cx) }
         };
         self.resident(&self.diffusion, model, Family::Diffusion, cx, load)
     }
@@ -103,6 +107,7 @@ impl CandleBackend {
         let catalogue = catalogue(self.presets.as_deref())?;
         let files = catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
         cx.progress(Progress::steps("Loading the model", 0, 0));
+        let _returning = Returning::begin();
         slot.borrow_mut().take();
         let loaded = Rc::new(load(&files).map_err(|error| match error {
             ModelError::Cancelled => JobError::Cancelled,
@@ -197,6 +202,7 @@ impl Backend for CandleBackend {
     }
 
     fn release_memory(&self) {
+        let _returning = Returning::begin();
         self.clip.borrow_mut().take();
         self.diffusion.borrow_mut().take();
     }

@@ -1,5 +1,7 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
+use std::cell::OnceCell;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
@@ -23,16 +25,18 @@ struct DecoderBlock {
 /// The autoencoder.
 pub struct Vae {
     config: VaeConfig,
-    encoder: Encoder,
+    /// Read when the first picture is to be encoded: making pictures from words needs none.
+    encoder: OnceCell<(Encoder, Option<Conv1x1>)>,
+    files: ModelFiles,
+    device: Device,
     decoder: (Ends, Vec<DecoderBlock>, Middle),
-    quant: Option<Conv1x1>,
     post_quant: Option<Conv1x1>,
     /// What it computes in, whatever pictures and latents are made of.
     dtype: DType,
 }
 
 impl Vae {
-    /// Reads a `vae/` folder.
+    /// Reads a `vae/` folder; the encoder's weights when it is first used.
     ///
     /// # Errors
     /// If a file is missing or damaged.
@@ -55,21 +59,33 @@ impl Vae {
         refuse(files, &UNSUPPORTED)?;
         let dtype = if config.force_upcast && dtype == DType::F16 { DType::F32 } else { dtype };
         let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb, cx).map_err(|error| explain(files, error))
+        let explained = |error| explain(files, error);
+        let post_quant = config.use_post_quant_conv.then(|| {
+            conv1x1(config.latent_channels, config.latent_channels, &vb.pp("post_quant_conv")).map_err(explained)
+        });
+        Ok(Self {
+            encoder: OnceCell::new(),
+            decoder: build_decoder(&config, &vb.pp("decoder"), cx).map_err(explained)?,
+            post_quant: post_quant.transpose()?,
+            dtype,
+            config,
+            files: files.clone(),
+            device: device.clone(),
+        })
     }
 
-    fn build(config: VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
-        let latent = config.latent_channels;
-        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, &vb.pp("quant_conv")));
-        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
-        Ok(Self {
-            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"), cx)?,
-            decoder: build_decoder(&config, &vb.pp("decoder"), cx)?,
-            quant: quant.transpose()?,
-            post_quant: post_quant.transpose()?,
-            dtype: vb.dtype(),
-            config,
-        })
+    fn encoder(&self, cx: &TaskCx<'_>) -> Result<&(Encoder, Option<Conv1x1>)> {
+        if let Some(encoder) = self.encoder.get() {
+            return Ok(encoder);
+        }
+        let load = || {
+            let vb = self.files.tensors(WEIGHTS, self.dtype, &self.device)?;
+            let moments = 2 * self.config.latent_channels;
+            let quant = self.config.use_quant_conv.then(|| conv1x1(moments, moments, &vb.pp("quant_conv")));
+            Ok((Encoder::load(&encoder_config(&self.config), &vb.pp("encoder"), cx)?, quant.transpose()?))
+        };
+        let loaded = load().map_err(|error| explain(&self.files, error))?;
+        Ok(self.encoder.get_or_init(|| loaded))
     }
 
     /// Pixels of a picture's side for each latent.
@@ -99,8 +115,9 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn encode_mean(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let xs = self.encoder.forward(&pictures.to_dtype(self.dtype)?, cx)?;
-        let moments = match &self.quant {
+        let (encoder, quant) = self.encoder(cx)?;
+        let xs = encoder.forward(&pictures.to_dtype(self.dtype)?, cx)?;
+        let moments = match quant {
             Some(quant) => quant.forward(&xs)?,
             None => xs,
         };
