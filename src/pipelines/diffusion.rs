@@ -28,6 +28,7 @@ use crate::job::spec::GenerateSpec;
 use crate::models::diffusion::{Autoencoder, Codec, TinyVae, Unet, UnetConfig};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
+use crate::models::rng::TorchRng;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
 /// Longest side of a generated picture, in pixels.
@@ -274,7 +275,7 @@ impl Diffusion {
         let side = (self.unet_config.sample_size.unwrap_or(64) * self.vae.factor()) as u32;
         let sizes = self.conditioner.sizes(Extent::new(side, side));
         let conditions = conditions(&[&prompt, &prompt], sizes.as_ref().map(|sizes| &sizes.prompt), 1.0)?;
-        let latents = self.blank(2, self.unet_config.in_channels)?;
+        let latents = self.noise(2, self.unet_config.in_channels)?;
         self.unet.get(cx)?.forward(&latents, 500.0, &conditions, None, None, cx)
     }
 
@@ -283,12 +284,13 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn decode_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
-        self.vae.decode(&self.blank(1, self.vae.latent_channels())?, cx)
+        self.vae.decode(&self.noise(1, self.vae.latent_channels())?, cx)
     }
 
-    fn blank(&self, batch: usize, channels: usize) -> Result<Tensor> {
+    fn noise(&self, batch: usize, channels: usize) -> Result<Tensor> {
         let side = self.unet_config.sample_size.unwrap_or(64);
-        Ok(Tensor::zeros((batch, channels, side, side), self.dtype, &self.device)?)
+        let noise = TorchRng::new(0).randn(batch * channels * side * side);
+        Ok(Tensor::from_vec(noise, (batch, channels, side, side), &self.device)?.to_dtype(self.dtype)?)
     }
 
     fn model_hash(&self, cx: &TaskCx<'_>) -> Result<String> {
