@@ -13,7 +13,6 @@ use super::guidance::{Guidance, conditions};
 use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::{self, LatentPreview};
 use super::loras::{Changed, Loras};
-use super::part::Part;
 use super::sample::{Run, steps_made};
 use super::script::all_texts;
 use super::text_encoder::Reading;
@@ -28,6 +27,7 @@ use crate::job::spec::GenerateSpec;
 use crate::models::diffusion::{Autoencoder, Codec, TinyVae, Unet, UnetConfig};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
+use crate::models::part::Part;
 use crate::models::rng::TorchRng;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
@@ -118,8 +118,8 @@ impl Diffusion {
         Self { vae_memory: bytes, ..self }
     }
 
-    /// The same with all parts read, which it keeps: for one job after the other. Otherwise a job's text towers are given back before its
-    /// denoising net is read, and that before the last decoding: less memory, and they are read again by the next job.
+    /// The same with all parts read, which it keeps: for one job after the other. Otherwise a job's text towers and autoencoder are given back
+    /// before its denoising net is read, and that before decoding: less memory, and they are read again when they are needed.
     ///
     /// # Errors
     /// If weights are damaged, or the task is cancelled.
@@ -208,6 +208,9 @@ impl Diffusion {
                     .extend((0..spec.count).map(|index| (spec.sampling.seed_of(index), inpainting.unchanged(size))));
             }
             _ => {
+                if self.frees_parts {
+                    vae.release();
+                }
                 let all = self.denoised(&run, spec.count, cx);
                 drop(active);
                 if self.frees_parts {

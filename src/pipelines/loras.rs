@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::conditioning::Conditioner;
-use super::part::Part;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::lora::LoraUse;
 use crate::models::adapters::{Lora, Nets};
 use crate::models::clip::TextTower;
 use crate::models::diffusion::Unet;
 use crate::models::error::{ModelError, Result};
+use crate::models::part::Part;
 
 /// Files that are kept after the job that needed them.
 const KEPT: usize = 8;

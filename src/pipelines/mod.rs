@@ -13,7 +13,6 @@ mod guidance;
 mod inpaint;
 mod latent_preview;
 mod loras;
-mod part;
 mod sample;
 mod script;
 mod text_encoder;

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use candle_core::{DType, Device, Tensor};
 
 use super::chunks::{self, Chunk};
-use super::part::Part;
 use super::weighting::{self, Blend, Masked};
 use super::words::Word;
 use crate::base::task::TaskCx;
@@ -15,6 +14,7 @@ use crate::models::clip::{TextConfig, TextTower};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
+use crate::models::part::Part;
 use crate::models::tokenizer::ClipTokenizer;
 use crate::prompt::emphasis::Fragment;
 

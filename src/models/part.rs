@@ -3,19 +3,19 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::error::Result;
 use crate::base::heap::Returning;
 use crate::base::task::TaskCx;
-use crate::models::Result;
 
 /// One net of a model.
-pub(super) struct Part<T> {
+pub struct Part<T> {
     net: RefCell<Option<Rc<T>>>,
     load: Box<dyn Fn(&TaskCx<'_>) -> Result<T>>,
 }
 
 impl<T> Part<T> {
     /// The net that `load` reads; it is not read yet.
-    pub(super) fn new(load: impl Fn(&TaskCx<'_>) -> Result<T> + 'static) -> Self {
+    pub fn new(load: impl Fn(&TaskCx<'_>) -> Result<T> + 'static) -> Self {
         Self { net: RefCell::default(), load: Box::new(load) }
     }
 
@@ -23,7 +23,7 @@ impl<T> Part<T> {
     ///
     /// # Errors
     /// Those of reading it.
-    pub(super) fn get(&self, cx: &TaskCx<'_>) -> Result<Rc<T>> {
+    pub fn get(&self, cx: &TaskCx<'_>) -> Result<Rc<T>> {
         if let Some(net) = &*self.net.borrow() {
             return Ok(net.clone());
         }
@@ -34,7 +34,7 @@ impl<T> Part<T> {
     }
 
     /// Gives the net back, as soon as nobody uses it.
-    pub(super) fn release(&self) {
+    pub fn release(&self) {
         let _returning = Returning::begin();
         self.net.take();
     }
