@@ -78,7 +78,7 @@ fn load(name: &str) -> Diffusion {
 }
 
 fn conditioner(name: &str) -> Conditioner {
-    Conditioner::load(&model(name).1, DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap()
+    Conditioner::load(&model(name).1, DType::F32, &Device::Cpu).unwrap()
 }
 
 fn expected() -> HashMap<String, Tensor> {

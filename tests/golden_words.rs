@@ -43,7 +43,7 @@ fn difference(got: &Tensor, want: &Tensor) -> f64 {
 fn prompts_with_learned_words_are_read_as_by_diffusers() {
     let expected = candle_core::safetensors::load(golden("words/expected.safetensors"), &Device::Cpu).unwrap();
     let sd1 = ModelFiles::Folder(golden("diffusion/sd1"));
-    let conditioner = Conditioner::load(&sd1, DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
+    let conditioner = Conditioner::load(&sd1, DType::F32, &Device::Cpu).unwrap();
     let plain = states(&conditioner, "red mood");
     {
         let _words = conditioner.learn(&words(&["diffusers.safetensors", "a1111_plain.pt"])).unwrap();

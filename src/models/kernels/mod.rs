@@ -13,6 +13,7 @@ mod product;
 mod simd;
 mod turns;
 mod winograd;
+mod word;
 
 pub use activation::{Activation, geglu};
 pub use attention::{Attending, attention, attention_in};
@@ -22,6 +23,7 @@ pub use linear::Linear;
 pub use norm::GroupNorm;
 pub use plain::{doubled, joined, shifted, sum};
 pub use product::bytes_in_memory;
+pub use word::{can_multiply_pairs, multiply_in_bf16};
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 

@@ -13,6 +13,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::simd::wide;
+use super::word::Word;
 use crate::models::error::Result;
 
 /// Rows of a tile.
@@ -98,15 +99,15 @@ fn widened(number: f16) -> f32 {
 
 /// Room for intermediate results that a thread keeps from one call to the next: fresh pages of memory cost more than they hold.
 #[derive(Default)]
-pub(super) struct Room(RefCell<Vec<f32>>);
+pub(super) struct Room<T = f32>(RefCell<Vec<T>>);
 
-impl Room {
+impl<T: Copy + Default> Room<T> {
     /// Calls `work` with `count` numbers of any value.
-    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
         // Taken out, not borrowed: while this thread waits for others it may be given another part of the work.
         let mut room = self.0.take();
         if room.len() < count {
-            room.resize(count, 0.0);
+            room.resize(count, T::default());
         }
         let result = work(&mut room[..count]);
         self.0.replace(room);
@@ -139,7 +140,7 @@ impl Panels {
     /// # Errors
     /// Those of `pause`, which is called now and then.
     pub(super) fn of_rows(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
-        Self::new(pack::<ROWS>(weight, depth, pause)?, pause)
+        Self::new(pack::<ROWS, f32>(weight, depth, pause)?, pause)
     }
 
     /// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
@@ -147,7 +148,7 @@ impl Panels {
     /// # Errors
     /// Those of `pause`, which is called now and then.
     pub(super) fn of_columns(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
-        Self::new(pack::<COLUMNS>(weight, depth, pause)?, pause)
+        Self::new(pack::<COLUMNS, f32>(weight, depth, pause)?, pause)
     }
 
     fn new(packed: Vec<f32>, pause: Pause<'_>) -> Result<Self> {
@@ -187,19 +188,31 @@ impl Panels {
     }
 }
 
-fn pack<const WIDTH: usize>(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Vec<f32>> {
-    let outputs = weight.len() / depth.max(1);
-    let mut packed = vec![0f32; outputs.next_multiple_of(WIDTH) * depth];
-    let (panel, together) = (WIDTH * depth, (LARGE / (WIDTH * depth).max(1)).max(1));
-    for (weight, packed) in weight.chunks(panel * together).zip(packed.chunks_mut(panel * together)) {
+/// `weight` (outputs, depth) as panels (outputs / WIDTH, depth, WIDTH), with zeros where there is no number.
+///
+/// # Errors
+/// Those of `pause`, which is called now and then.
+pub(super) fn pack<const WIDTH: usize, T: Word>(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Vec<T>> {
+    let (outputs, words) = (weight.len() / depth.max(1), depth.div_ceil(T::DEPTH));
+    let mut packed = vec![T::default(); outputs.next_multiple_of(WIDTH) * words];
+    let (panel, packed_panel) = ((WIDTH * depth).max(1), (WIDTH * words).max(1));
+    let together = (LARGE / panel).max(1);
+    for (weight, packed) in weight.chunks(panel * together).zip(packed.chunks_mut(packed_panel * together)) {
         pause()?;
-        weight.par_chunks(panel).zip(packed.par_chunks_exact_mut(panel)).for_each(|(outputs, panel)| {
+        weight.par_chunks(panel).zip(packed.par_chunks_exact_mut(packed_panel)).for_each(|(outputs, panel)| {
             for (lane, output) in outputs.chunks_exact(depth).enumerate() {
-                panel.iter_mut().skip(lane).step_by(WIDTH).zip(output).for_each(|(to, from)| *to = *from);
+                let lane = panel.iter_mut().skip(lane).step_by(WIDTH);
+                lane.zip(output.chunks(T::DEPTH)).for_each(|(to, from)| *to = word(from));
             }
         });
     }
     Ok(packed)
+}
+
+/// The word of a few numbers, with zeros behind them.
+#[inline(always)]
+pub(super) fn word<T: Word>(numbers: &[f32]) -> T {
+    T::of(|i| numbers.get(i).copied().unwrap_or(0.0))
 }
 
 #[cfg(test)]
@@ -230,7 +243,7 @@ mod tests {
 
     #[test]
     fn weights_are_packed_with_zeros_behind_them() {
-        let packed = pack::<ROWS>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &|| Ok(())).expect("nothing stops it");
+        let packed = pack::<ROWS, f32>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &|| Ok(())).expect("nothing stops it");
         assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
         assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
         assert_eq!(packed.len(), 2 * ROWS);
