@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
 
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
@@ -13,7 +14,6 @@ use crate::models::error::Result;
 use crate::models::files::ModelFiles;
 use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, GroupNorm};
 use crate::models::part::Part;
-use crate::models::tensors::Tensors;
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];

@@ -12,7 +12,6 @@ use super::attention::{Attending, causal_bias, merge, split};
 use super::conv::{Conv, Geometry};
 use super::linear::Linear;
 use super::product::{Panels, ROWS};
-use super::word::Pair;
 use crate::models::error::{ModelError, Result};
 
 /// Scores that are held at a time on the way back through attention.
@@ -156,22 +155,10 @@ impl Panels {
     }
 }
 
-/// As [`Panels::unpacked`], of weights in bf16.
-pub(super) fn unpaired<const WIDTH: usize>(pairs: &[Pair], outputs: usize, depth: usize) -> Vec<f32> {
-    let (mut weight, words) = (vec![0f32; outputs * depth], depth.div_ceil(2));
-    for (rows, packed) in weight.chunks_mut(WIDTH * depth).zip(pairs.chunks_exact(WIDTH * words)) {
-        for (lane, row) in rows.chunks_exact_mut(depth).enumerate() {
-            for (to, pair) in row.chunks_mut(2).zip(packed.iter().skip(lane).step_by(WIDTH)) {
-                to.iter_mut().zip(pair.numbers()).for_each(|(to, from)| *to = from);
-            }
-        }
-    }
-    weight
-}
-
-/// Through a linear layer of weights (outputs, inputs), from the gradient (.., outputs).
-pub(super) fn of_linear(weight: Vec<f32>, inputs: usize, gradient: &Tensor) -> Result<Tensor> {
-    let weight = Tensor::from_vec(weight, ((), inputs), gradient.device())?;
+/// Through a linear layer of this many inputs and weights (outputs, inputs), from the gradient (.., outputs).
+pub(super) fn of_linear(numbers: Vec<f32>, inputs: usize, gradient: &Tensor) -> Result<Tensor> {
+    let outputs = gradient.dim(D::Minus1)?;
+    let weight = Tensor::from_vec(numbers, (outputs, inputs), gradient.device())?;
     Linear::new(&weight.t()?.contiguous()?, None)?.forward(gradient)
 }
 

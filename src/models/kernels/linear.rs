@@ -10,7 +10,7 @@ use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
 use pulp::Arch;
 
-use super::gradient::{of_linear, traced, unpaired};
+use super::gradient::{of_linear, traced};
 use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, pack, word};
 use super::simd::wide;
 use super::turns::in_turns;
@@ -71,12 +71,18 @@ impl Weight {
         })
     }
 
-    /// (outputs, inputs), as it is computed with.
+    /// The numbers again, (outputs, inputs).
     fn unpacked(&self, outputs: usize, inputs: usize) -> Vec<f32> {
-        match self {
-            Self::Paired(pairs) => unpaired::<COLUMNS>(pairs, outputs, inputs),
-            Self::Single(panels) => panels.unpacked::<COLUMNS>(outputs, inputs),
-        }
+        let pairs = match self {
+            Self::Single(panels) => return panels.unpacked::<COLUMNS>(outputs, inputs),
+            Self::Paired(pairs) => pairs,
+        };
+        let words = inputs.div_ceil(Pair::DEPTH);
+        let number = |output: usize, input: usize| {
+            let place = (output / COLUMNS * words + input / Pair::DEPTH) * COLUMNS + output % COLUMNS;
+            pairs[place].numbers()[input % Pair::DEPTH]
+        };
+        (0..outputs * inputs).map(|at| number(at / inputs, at % inputs)).collect()
     }
 }
 
@@ -169,7 +175,8 @@ impl Linear {
                 let forward = |xs: &Tensor| Ok(xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?);
                 let packed = packed.clone();
                 traced(xs, forward, move |_, gradient| {
-                    of_linear(packed.weight.unpacked(packed.bias.len(), packed.inputs), packed.inputs, gradient)
+                    let numbers = packed.weight.unpacked(packed.bias.len(), packed.inputs);
+                    of_linear(numbers, packed.inputs, gradient)
                 })
             }
             Kernel::Plain(linear) => Ok(linear.forward(xs)?),
@@ -351,6 +358,12 @@ mod tests {
             let want = Linear::new(&rounded(&weight), Some(&wide(&bias))).unwrap().forward(&rounded(&xs)).unwrap();
             let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(worst < 1e-5, "{rows}x{inputs} -> {outputs}: {worst}");
+            let numbers: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
+            multiply_in_bf16(true);
+            let paired = Weight::new(&numbers, inputs, &|| Ok(())).unwrap();
+            multiply_in_bf16(false);
+            let again = paired.unpacked(outputs, inputs);
+            assert!(numbers.iter().zip(&again).all(|(want, got)| (want - got).abs() <= want.abs() / 256.0));
         }
     }
 

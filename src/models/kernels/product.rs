@@ -189,17 +189,14 @@ impl Panels {
 }
 
 /// `weight` (outputs, depth) as panels (outputs / WIDTH, depth, WIDTH), with zeros where there is no number.
-///
-/// # Errors
-/// Those of `pause`, which is called now and then.
 pub(super) fn pack<const WIDTH: usize, T: Word>(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Vec<T>> {
     let (outputs, words) = (weight.len() / depth.max(1), depth.div_ceil(T::DEPTH));
     let mut packed = vec![T::default(); outputs.next_multiple_of(WIDTH) * words];
-    let (panel, packed_panel) = ((WIDTH * depth).max(1), (WIDTH * words).max(1));
-    let together = (LARGE / panel).max(1);
-    for (weight, packed) in weight.chunks(panel * together).zip(packed.chunks_mut(packed_panel * together)) {
+    let (from, to) = ((WIDTH * depth).max(1), (WIDTH * words).max(1));
+    let together = (LARGE / from).max(1);
+    for (weight, packed) in weight.chunks(from * together).zip(packed.chunks_mut(to * together)) {
         pause()?;
-        weight.par_chunks(panel).zip(packed.par_chunks_exact_mut(packed_panel)).for_each(|(outputs, panel)| {
+        weight.par_chunks(from).zip(packed.par_chunks_exact_mut(to)).for_each(|(outputs, panel)| {
             for (lane, output) in outputs.chunks_exact(depth).enumerate() {
                 let lane = panel.iter_mut().skip(lane).step_by(WIDTH);
                 lane.zip(output.chunks(T::DEPTH)).for_each(|(to, from)| *to = word(from));
