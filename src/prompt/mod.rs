@@ -18,3 +18,5 @@ pub mod source;
 pub mod stages;
 pub mod template;
 pub mod tree;
+pub mod values;
+pub mod vary;

@@ -7,6 +7,7 @@ mod action;
 mod background;
 mod command;
 mod fold;
+pub mod grid;
 pub mod jobs;
 pub mod lens;
 mod live;
