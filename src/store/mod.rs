@@ -11,4 +11,5 @@ pub mod preferences;
 pub mod presets;
 pub mod runs;
 pub mod samples;
+pub mod sheet;
 pub mod wildcards;

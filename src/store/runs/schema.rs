@@ -74,3 +74,35 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::
     }
     Ok(Ok(()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_an_older_version_keeps_its_rows_through_the_steps() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert_eq!(migrate(&mut connection, STEPS).unwrap(), Ok(()));
+        connection.execute("INSERT INTO blobs (sha256, bytes) VALUES ('a', x'01')", []).unwrap();
+        let mut longer = STEPS.to_vec();
+        longer.push("ALTER TABLE blobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'png'");
+        assert_eq!(migrate(&mut connection, &longer).unwrap(), Ok(()));
+        assert_eq!(migrate(&mut connection, &longer).unwrap(), Ok(()), "no step is taken twice");
+        let kind: String =
+            connection.query_row("SELECT kind FROM blobs WHERE sha256 = 'a'", [], |row| row.get(0)).unwrap();
+        assert_eq!(kind, "png");
+        assert_eq!(migrate(&mut connection, STEPS).unwrap(), Err(longer.len()), "too new for the shorter list");
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_version_before_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (b INTEGER)", "CREATE TABLE c (d INTEGER); INSERT INTO nowhere VALUES (1);"];
+        assert!(migrate(&mut connection, &steps).is_err());
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 1);
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 1);
+    }
+}
