@@ -104,7 +104,7 @@ fn a_cell_is_done_when_its_picture_is_there_and_a_picture_serves_all_runs() {
     let runs = open(&path);
     assert_eq!(runs.picture(&shared.job).unwrap(), Some(made(picture(3))));
     assert_eq!(runs.picture(&first.cells[0].job).unwrap(), None);
-    assert_eq!(runs.embedding(&shared.job, "builtin").unwrap(), Some(vec![0.5, -1.25]));
+    assert_eq!(runs.embeddings(&shared.job).unwrap(), [("builtin".to_owned(), vec![0.5, -1.25])]);
     assert_eq!(runs.score(&shared.job, "builtin", "a fox").unwrap(), Some(0.25));
     assert_eq!(runs.score(&shared.job, "builtin", "a cat").unwrap(), None);
     assert_eq!(runs.seconds_per_cost("builtin").unwrap(), Some(0.25));

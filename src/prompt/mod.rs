@@ -6,6 +6,7 @@ pub mod comment;
 pub mod compose;
 pub mod diagnostic;
 pub mod dialect;
+pub mod difference;
 pub mod emphasis;
 pub mod expand;
 pub mod library;

@@ -90,6 +90,7 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::FocusLibrary,
             Action::FocusModels,
             Action::FocusZeroShot,
+            Action::FocusCompare,
             Action::FocusJobs,
             Action::FocusNotices,
             Action::ThemeSystem,

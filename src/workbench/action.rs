@@ -104,6 +104,7 @@ actions! {
     FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
     FocusModels: "Show models", "Puts the keyboard into the models.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
+    FocusCompare: "Show compare", "Puts the keyboard into the compare panel.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
     ThemeLight: "Light theme", "Light surfaces.", None;
@@ -200,6 +201,7 @@ impl Action {
             Self::FocusLibrary => ViewCommand::Focus(PanelKind::Library),
             Self::FocusModels => ViewCommand::Focus(PanelKind::Models),
             Self::FocusJobs => ViewCommand::Focus(PanelKind::Jobs),
+            Self::FocusCompare => ViewCommand::Focus(PanelKind::Compare),
             Self::FocusNotices => ViewCommand::Focus(PanelKind::Notices),
             Self::ResetLayout => ViewCommand::ResetLayout,
             Self::Palette => ViewCommand::Palette,

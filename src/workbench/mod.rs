@@ -6,6 +6,7 @@
 mod action;
 mod background;
 mod command;
+pub mod compare;
 mod fold;
 pub mod grid;
 pub mod jobs;
@@ -33,6 +34,7 @@ use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
 use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
+use compare::Compare;
 use jobs::Jobs;
 use lens::Lens;
 use models::Models;
@@ -77,6 +79,7 @@ pub struct Workbench {
     models: Models,
     jobs: Jobs,
     notices: Notices,
+    compare: Compare,
     /// The caret in the prompt, in characters.
     prompt_caret: usize,
     now: Duration,
@@ -92,7 +95,8 @@ impl Workbench {
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
-            background: Background::new(parts.wake),
+            background: Background::new(parts.wake.clone()),
+            compare: Compare::new(parts.folders.as_ref().map(UserFolders::runs_file), parts.wake),
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,
@@ -142,6 +146,7 @@ impl Workbench {
             Command::ClearNotices => self.notices.clear(),
             Command::Notify { level, text } => self.notices.add(level, text, None),
             Command::File(file) => self.file(file),
+            Command::Compare(request) => self.compare_request(request),
             Command::ReadModels => self.read_models(),
             Command::AddModels(path) => self.add_models(path),
             Command::ReleaseMemory => self.engine.release_memory(),
@@ -154,7 +159,9 @@ impl Workbench {
     pub fn update(&mut self, now: Duration) -> Option<Duration> {
         self.now = now;
         self.fold_background();
+        self.fold_archive();
         self.fold_events();
+        self.submit_compare();
         self.submit_live()
     }
 
@@ -223,6 +230,11 @@ impl Workbench {
     /// How long the prompt and the negative prompt are; `None` until first counted.
     pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
         self.tokens.counts
+    }
+
+    /// Grids, pairs of results and the parts of the prompt.
+    pub fn compare(&self) -> &Compare {
+        &self.compare
     }
 
     /// The models on this machine.

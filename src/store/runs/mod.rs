@@ -86,9 +86,24 @@ impl Runs {
         }
     }
 
+    /// A file that is never written to disk.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn in_memory() -> Result<Self, RunsError> {
+        Self::prepare(Connection::open_in_memory()?, Path::new("(in memory)")).map_err(|opening| match opening {
+            Opening::Refused(error) => error,
+            Opening::Damaged(reason) => RunsError::Failed(reason),
+        })
+    }
+
     fn open_whole(path: &Path) -> Result<Self, Opening> {
+        let connection = Connection::open(path).map_err(|error| Opening::of(path, error))?;
+        Self::prepare(connection, path)
+    }
+
+    fn prepare(mut connection: Connection, path: &Path) -> Result<Self, Opening> {
         let sort = |error: rusqlite::Error| Opening::of(path, error);
-        let mut connection = Connection::open(path).map_err(sort)?;
         connection.busy_timeout(PATIENCE).map_err(sort)?;
         let health: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sort)?;
         if health != "ok" {
@@ -200,6 +215,15 @@ impl Runs {
         Ok(())
     }
 
+    /// Whether the picture of a request was made.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn has_picture(&self, job: &str) -> Result<bool, RunsError> {
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM pictures WHERE job = ?1")?;
+        Ok(statement.exists([job])?)
+    }
+
     /// The picture of a request, if it was made.
     ///
     /// # Errors
@@ -243,17 +267,18 @@ impl Runs {
         )?)
     }
 
-    /// The embedding of a job's picture by a CLIP model, if it was computed.
+    /// The embeddings of a job's picture, by the name of the CLIP model.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn embedding(&self, job: &str, model: &str) -> Result<Option<Vec<f32>>, RunsError> {
-        let bytes: Option<Vec<u8>> = self
-            .connection
-            .query_row("SELECT vector FROM embeddings WHERE job = ?1 AND model = ?2", [job, model], |row| row.get(0))
-            .optional()?;
+    /// If they cannot be read.
+    pub fn embeddings(&self, job: &str) -> Result<Vec<(String, Vec<f32>)>, RunsError> {
+        let mut statement = self.connection.prepare_cached("SELECT model, vector FROM embeddings WHERE job = ?1")?;
         let number = |four: &[u8]| four.try_into().ok().map(f32::from_le_bytes);
-        Ok(bytes.map(|bytes| bytes.chunks_exact(4).filter_map(number).collect()))
+        let rows = statement.query_map([job], |row| {
+            let bytes: Vec<u8> = row.get(1)?;
+            Ok((row.get(0)?, bytes.chunks_exact(4).filter_map(number).collect()))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Writes the embedding of a job's picture down.

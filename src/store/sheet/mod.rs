@@ -2,9 +2,11 @@
 //!
 //! The text of a page is drawn by an SVG renderer with the font that ships with the program, and the system's fonts for what that lacks.
 
+mod files;
 mod label;
 mod table;
 
+pub use files::write;
 pub use table::{CellFacts, csv};
 
 use crate::base::geom::Extent;

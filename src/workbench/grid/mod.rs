@@ -4,6 +4,8 @@ mod axis;
 mod change;
 mod cost;
 mod kind;
+pub mod scoring;
+pub mod words;
 
 pub use axis::{Axis, AxisValue, Sources};
 pub use cost::cost;
