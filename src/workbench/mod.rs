@@ -96,7 +96,7 @@ impl Workbench {
             history: History::new(parts.document),
             engine: parts.engine,
             background: Background::new(parts.wake.clone()),
-            compare: Compare::new(parts.folders.as_ref().map(UserFolders::runs_file), parts.wake),
+            compare: Compare::new(parts.folders.clone(), parts.wake),
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,

@@ -13,6 +13,7 @@ use crate::base::pixels::Picture;
 use crate::engine::Wake;
 use crate::job::spec::GenerateSpec;
 use crate::prompt::expand::wildcards::Wildcards;
+use crate::store::preferences::UserFolders;
 use crate::store::runs::{CellPicture, NewRun, RunCell, RunId, RunSummary, Runs, StoredRun};
 use crate::store::sheet::{self, CellFacts};
 use crate::store::wildcards;
@@ -124,8 +125,8 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// Starts the thread over a file; without one, runs are kept as long as the program runs.
-    pub(super) fn spawn(file: Option<PathBuf>, wake: Wake) -> Self {
+    /// Starts the thread over the user's file; without one, runs are kept as long as the program runs.
+    pub(super) fn spawn(folders: Option<UserFolders>, wake: Wake) -> Self {
         let (sender, requests) = channel();
         let (answers, receiver) = channel();
         let failed = answers.clone();
@@ -135,8 +136,8 @@ impl Archive {
                 let _ = answers.send(answer);
                 wake();
             };
-            let Some(runs) = open(file.clone(), &send) else { return };
-            let wildcards = file.map(|file| file.with_file_name("presets").join("wildcards"));
+            let Some(runs) = open(folders.as_ref().map(UserFolders::runs_file), &send) else { return };
+            let wildcards = folders.map(|folders| folders.presets.join("wildcards"));
             Keeper { runs, wildcards, send: &send }.run(&requests);
         };
         let thread = std::thread::Builder::new().name("maquette-runs".to_owned()).spawn(keeper);

@@ -193,6 +193,7 @@ impl Workbench {
         for same in table.with_job(&cell.job) {
             table.cells[same].picture = Some(shared.clone());
         }
+        table.measure_pace();
         let made = Box::new((*shared).clone());
         self.compare.archive.ask(Ask::Put { cell: Box::new(cell), made });
     }

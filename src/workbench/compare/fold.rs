@@ -7,7 +7,7 @@ use super::steps::Doing;
 use super::{CellView, Table};
 use crate::engine::{EventKind, JobId};
 use crate::job::{JobError, JobOutput};
-use crate::store::runs::{CellPicture, RunId};
+use crate::store::runs::{CellPicture, RunId, RunKind};
 use crate::workbench::jobs::JobState;
 use crate::workbench::notices::Level;
 use crate::workbench::{Workbench, sentence};
@@ -123,6 +123,9 @@ impl Workbench {
                 Answer::Opened { run, stored, seconds_per_cost, is_running } => {
                     let cells = stored.into_iter().map(|is_stored| CellView { is_stored, ..CellView::default() });
                     let (id, run) = (run.id, run.run);
+                    if run.kind == RunKind::Grid {
+                        self.compare.score_text = run.score_text.clone().unwrap_or_default();
+                    }
                     let cells = cells.collect();
                     self.compare.table = Some(Table { id, run, cells, is_running, unscored: None, seconds_per_cost });
                 }

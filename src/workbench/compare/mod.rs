@@ -19,10 +19,11 @@ pub use words::Words;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::grid::AxisText;
+use super::grid::{AxisKind, AxisText};
 use crate::engine::JobId;
 use crate::job::spec::GenerateSpec;
 use crate::prompt::vary::Grain;
+use crate::store::preferences::UserFolders;
 use crate::store::runs::{RunId, RunSummary};
 use archive::Archive;
 
@@ -95,12 +96,20 @@ pub enum CompareRequest {
 }
 
 /// How the next grid looks, as far as it is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Draft {
     axes: [AxisText; 3],
     asked: Option<(GenerateSpec, [AxisText; 3])>,
     number: u64,
     plan: Option<Result<Plan, String>>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let axes =
+            [AxisKind::Steps, AxisKind::Seed, AxisKind::Guidance].map(|kind| AxisText { kind, text: String::new() });
+        Self { axes, asked: None, number: 0, plan: None }
+    }
 }
 
 /// The state of comparing.
@@ -121,8 +130,8 @@ pub struct Compare {
 }
 
 impl Compare {
-    pub(super) fn new(file: Option<PathBuf>, wake: crate::engine::Wake) -> Self {
-        let archive = Archive::spawn(file, wake);
+    pub(super) fn new(folders: Option<UserFolders>, wake: crate::engine::Wake) -> Self {
+        let archive = Archive::spawn(folders, wake);
         archive.ask(archive::Ask::List);
         Self {
             archive,
@@ -172,6 +181,12 @@ impl Compare {
     /// The earlier runs, newest first.
     pub fn runs(&self) -> &[RunSummary] {
         &self.runs
+    }
+
+    /// The runs that are not finished and not being worked on.
+    pub fn paused(&self) -> impl Iterator<Item = &RunSummary> {
+        let running = self.table.as_ref().filter(|table| table.is_running()).map(|table| table.id);
+        self.runs.iter().filter(move |run| run.done < run.total && Some(run.id) != running)
     }
 
     /// The two results side by side.

@@ -91,12 +91,18 @@ impl Table {
 
     /// The index of the cell at this place.
     pub fn at(&self, place: [usize; 3]) -> Option<usize> {
-        let lengths = [0, 1].map(|axis| self.labels(axis).len());
+        let lengths = [0, 1].map(|axis| self.run.axes.get(axis).map_or(1, |axis| axis.values.len()));
         let index = place[0] + lengths[0] * (place[1] + lengths[1] * place[2]);
         self.run.cells.get(index).is_some_and(|cell| cell.at == place).then_some(index)
     }
 
-    /// What a cell is called: the values of its axes.
+    /// The values of a cell along the axes.
+    pub fn values(&self, index: usize) -> impl Iterator<Item = &str> {
+        let places = self.run.cells.get(index).map(|cell| cell.at).unwrap_or_default();
+        self.run.axes.iter().zip(places).filter_map(|(axis, at)| axis.values.get(at).map(String::as_str))
+    }
+
+    /// What a cell is called: the axes and its values along them.
     pub fn name(&self, index: usize) -> String {
         let Some(cell) = self.run.cells.get(index) else { return String::new() };
         let values = self
@@ -125,6 +131,18 @@ impl Table {
             trouble: cell.trouble.clone().unwrap_or_default(),
         };
         self.cells.iter().map(fact).collect()
+    }
+
+    /// Judges the pace anew by the pictures that are here.
+    pub(super) fn measure_pace(&mut self) {
+        let timed = self.run.cells.iter().zip(&self.cells).filter_map(|(cell, view)| {
+            let seconds = view.picture.as_ref().map(|picture| picture.seconds).filter(|seconds| *seconds > 0.0)?;
+            Some((seconds, cell.cost))
+        });
+        let (seconds, cost) = timed.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if cost > 0.0 {
+            self.seconds_per_cost = Some(seconds / cost);
+        }
     }
 
     fn open(&self) -> impl Iterator<Item = usize> {

@@ -96,7 +96,8 @@ pub fn values(
     embeddings: &[Vec<f32>],
     pictures: &[Vec<Measured>],
 ) -> Vec<PartValue> {
-    let change = |a: &[f32], b: &[f32]| scoring::similarity(a, b).map(|cosine| 1.0 - cosine);
+    // Rounding makes a cosine a little larger than 1.
+    let change = |a: &[f32], b: &[f32]| scoring::similarity(a, b).map(|cosine| (1.0 - cosine).max(0.0));
     let mut values: Vec<PartValue> = parts
         .iter()
         .enumerate()

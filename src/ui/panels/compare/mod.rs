@@ -96,11 +96,18 @@ impl Default for CompareLooks {
     }
 }
 
+impl CompareLooks {
+    /// Another table comes; its cells are what is to be seen.
+    fn show_table(&mut self) {
+        (self.page, self.selected, self.shows_axes) = (0, None, false);
+    }
+}
+
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let shown = cx.workbench.compare().view();
     ui.horizontal_wrapped(|ui| {
         for view in CompareView::ALL {
-            let unfinished = cx.workbench.compare().runs().iter().filter(|run| run.done < run.total).count();
+            let unfinished = cx.workbench.compare().paused().count();
             let text = match view {
                 CompareView::Runs if unfinished > 0 => format!("{} ({unfinished} paused)", view.name()),
                 _ => view.name().to_owned(),

@@ -11,7 +11,7 @@ use crate::workbench::compare::CompareRequest;
 
 /// The runs that can be taken up again.
 pub(super) fn unfinished(ui: &mut Ui, cx: &mut Cx<'_>) {
-    let open: Vec<&RunSummary> = cx.workbench.compare().runs().iter().filter(|run| run.done < run.total).collect();
+    let open: Vec<&RunSummary> = cx.workbench.compare().paused().collect();
     if open.is_empty() {
         return;
     }
@@ -38,11 +38,14 @@ fn row(ui: &mut Ui, cx: &mut Cx<'_>, run: &RunSummary) {
     let tokens = theme::tokens(ui);
     let is_shown = cx.workbench.compare().table().is_some_and(|table| table.id == run.id);
     let is_unfinished = run.done < run.total;
+    let is_paused = cx.workbench.compare().paused().any(|paused| paused.id == run.id);
     ui.horizontal(|ui| {
-        if is_unfinished && labelled(ui, "Resume", &format!("Resume {}", run.title)) {
+        if is_paused && labelled(ui, "Resume", &format!("Resume {}", run.title)) {
+            cx.view.compare.show_table();
             send(cx, CompareRequest::TakeUp(run.id));
         }
         if labelled(ui, if is_shown { "Shown" } else { "Open" }, &format!("Open {}", run.title)) {
+            cx.view.compare.show_table();
             send(cx, CompareRequest::Open(run.id));
         }
         if cx.view.compare.removing == Some(run.id) {

@@ -25,7 +25,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
             .clicked()
         {
             send(cx, CompareRequest::Begin);
-            (cx.view.compare.page, cx.view.compare.selected, cx.view.compare.shows_axes) = (0, None, false);
+            cx.view.compare.show_table();
         }
         let tokens = theme::tokens(ui);
         let is_typed = cx.workbench.compare().axes().iter().any(|axis| !axis.text.trim().is_empty());

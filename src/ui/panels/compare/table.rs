@@ -164,6 +164,11 @@ fn by_place(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
     let place = |x: usize, y: usize| {
         Rect::from_min_size(corner + vec2(x as f32 * (cell.x + GAP), y as f32 * (cell.y + GAP)), cell)
     };
+    if left > 0.0 {
+        let names: Vec<&str> = table.run.axes.iter().take(2).rev().map(|axis| axis.name.as_str()).collect();
+        let at = Rect::from_min_size(all.min, vec2(left - GAP, NAME));
+        cells::name(ui, at, &names.join(" / "), egui::Align2::RIGHT_CENTER);
+    }
     for (x, name) in columns.iter().enumerate() {
         let at = Rect::from_min_size(place(x, 0).min - vec2(0.0, NAME), vec2(cell.x, NAME));
         cells::name(ui, at, name, egui::Align2::CENTER_CENTER);
@@ -194,9 +199,8 @@ fn by_score(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
         let step = vec2((position % in_a_row) as f32 * (cell.x + GAP), (position / in_a_row) as f32 * (cell.y + GAP));
         let at = Rect::from_min_size(all.min + step, cell);
         if at.intersects(seen) {
-            let values: Vec<String> =
-                (0..3).filter_map(|axis| table.labels(axis).get(table.run.cells[index].at[axis]).cloned()).collect();
-            cells::show(ui, cx, table, index, at, &values.join("  ").trim().to_owned());
+            let values: Vec<&str> = table.values(index).collect();
+            cells::show(ui, cx, table, index, at, &values.join("  "));
         }
     }
 }
