@@ -275,7 +275,7 @@ fn tokens_are_those_of_the_reference() {
     let expected = Expected::read();
     for (model, texts) in [("hf_sharded", 4), ("open_clip_plain", 4), ("siglip", 5), ("siglip2", 5)] {
         let net = load(model);
-        let tokenizer = ClipTokenizer::load(&files(model)).unwrap().for_tower(&net.text);
+        let tokenizer = ClipTokenizer::load(&files(model)).unwrap().for_tower(net.text.config());
         for (index, text) in TEXTS.iter().take(texts).enumerate() {
             let theirs = expected.ids(&format!("{model}/ids_{index}")).remove(0);
             let ours = match model {
@@ -303,7 +303,7 @@ fn a_text_cut_at_its_end_token_is_the_whole_text() {
     let (expected, cx) = (Expected::read(), TaskCx::detached());
     for model in ["hf_sharded", "open_clip_plain"] {
         let net = load(model);
-        assert!(!net.text.needs_padding());
+        assert!(!net.text.config().needs_padding());
         let ids = expected.ids(&format!("{model}/ids")).remove(0);
         let end = ids.iter().position(|id| id == ids.iter().max().unwrap()).unwrap();
         let embedding = |ids: Vec<u32>| {
@@ -313,7 +313,7 @@ fn a_text_cut_at_its_end_token_is_the_whole_text() {
         let (cut, whole) = (embedding(ids[..=end].to_vec()), embedding(ids));
         assert!(cut.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-6));
     }
-    assert!(load("siglip").text.needs_padding() && load("open_clip_custom").text.needs_padding());
+    assert!(load("siglip").text.config().needs_padding() && load("open_clip_custom").text.config().needs_padding());
 }
 
 #[test]

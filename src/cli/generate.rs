@@ -24,7 +24,7 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     for index in 0..args.count {
         let mut one = spec.clone();
         one.count = 1;
-        one.sampling.seed = spec.sampling.seed.wrapping_add(u64::from(index));
+        one.sampling.seed = spec.sampling.seed_of(index);
         let output = session.run(JobSpec::Generate(one.clone()))?;
         let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
         for (seed, picture) in &generated.pictures {

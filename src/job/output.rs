@@ -142,6 +142,10 @@ pub struct Timing {
     /// The longest time on the clock for which it could neither be stopped nor let more urgent work in.
     #[serde(default)]
     pub longest_stretch_seconds: f64,
+    /// How far the part's output is from that in 32 bits, where it computes in fewer: the root mean square of the difference, as a part of
+    /// the output's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_error: Option<f64>,
 }
 
 /// The times of a model's parts; a part that the model lacks is `None`.

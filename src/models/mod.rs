@@ -13,6 +13,7 @@ pub mod hook;
 pub mod judge;
 pub mod kernels;
 pub mod layers;
+pub mod part;
 pub mod philox;
 pub mod preprocess;
 pub mod resample;

@@ -21,8 +21,7 @@ pub struct TextTower {
     encoder: Encoder,
     final_norm: LayerNorm,
     projection: Option<Linear>,
-    is_causal: bool,
-    pooling: Pooling,
+    config: TextConfig,
     adaptable: Vec<Adaptable>,
     /// Learned vectors (n, width), whose ids follow those of the vocabulary.
     learned: RefCell<Option<Tensor>>,
@@ -58,8 +57,7 @@ impl TextTower {
             encoder: Encoder::load(sizes, &root.pp("encoder"))?,
             final_norm: layer_norm(width, epsilon, root.pp("final_layer_norm"))?,
             projection,
-            is_causal: config.is_causal,
-            pooling: config.pooling,
+            config: config.clone(),
             adaptable: Vec::new(),
             learned: RefCell::default(),
         })
@@ -84,20 +82,27 @@ impl TextTower {
         &self.adaptable
     }
 
-    /// Longest sequence that it reads.
-    pub fn max_length(&self) -> usize {
-        self.positions.dims().first().copied().unwrap_or(0)
+    /// What a folder holds, for [`Self::load_folder`]; its weights are not read yet.
+    ///
+    /// # Errors
+    /// If a file is missing or its header damaged.
+    pub fn config_of(files: &ModelFiles) -> Result<TextConfig> {
+        TextConfig::load(files, files.weights(WEIGHTS)?.has(PROJECTION_WEIGHT))
     }
 
-    /// Whether texts must be filled up to [`Self::max_length`]: where every state depends on every position, padding counts.
-    /// Where positions see only earlier ones, what is behind the end token changes nothing and needs no computing.
-    pub fn needs_padding(&self) -> bool {
-        !self.is_causal || self.pooling == Pooling::Last
+    /// What it was built from.
+    pub fn config(&self) -> &TextConfig {
+        &self.config
+    }
+
+    /// Longest sequence that it reads.
+    pub fn max_length(&self) -> usize {
+        self.config.length
     }
 
     /// How many tokens it knows: the ids of learned vectors begin here.
     pub fn vocabulary(&self) -> usize {
-        self.tokens.embeddings().dims().first().copied().unwrap_or(0)
+        self.config.vocab_size
     }
 
     /// Takes `vectors` (n, width) for the ids from [`Self::vocabulary`] on, in place of those before; none if there are no vectors.
@@ -170,7 +175,7 @@ impl TextTower {
 
     /// Width of the states.
     pub fn width(&self) -> usize {
-        self.positions.dims().get(1).copied().unwrap_or(0)
+        self.config.width
     }
 
     /// How many layers it has.
@@ -202,7 +207,7 @@ impl TextTower {
         let last = layers.checked_sub(left_out).ok_or_else(|| {
             ModelError::BadInput(format!("the text tower has {layers} layers, so no {left_out} can be left out"))
         })?;
-        self.encoder.run(xs, 0..last, self.is_causal, hooks, cx)
+        self.encoder.run(xs, 0..last, self.config.is_causal, hooks, cx)
     }
 
     /// What the last `left_out` layers and the final norm make of states (batch, length, width) before them.
@@ -212,7 +217,7 @@ impl TextTower {
     pub fn finish(&self, states: &Tensor, left_out: usize, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
         let layers = self.layers();
         let last = layers.saturating_sub(left_out)..layers;
-        self.norm(&self.encoder.run(states.clone(), last, self.is_causal, hooks, cx)?)
+        self.norm(&self.encoder.run(states.clone(), last, self.config.is_causal, hooks, cx)?)
     }
 
     /// The final norm alone.
@@ -229,7 +234,7 @@ impl TextTower {
     /// If there are not as many states as ids.
     pub fn pool(&self, states: &Tensor, ids: &[Vec<u32>]) -> Result<Tensor> {
         let rows = ids.iter().enumerate().map(|(row, ids)| {
-            let end = match self.pooling {
+            let end = match self.config.pooling {
                 // Learned vectors have larger ids than the end token.
                 Pooling::Largest => ids
                     .iter()

@@ -76,9 +76,10 @@ impl TransformerBlock {
     fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
         let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?)?;
         let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?)?;
-        let inner = self.inner.forward_in(&self.norm3.forward(&xs)?, cx)?;
+        // The widest tensor of the net: it goes as soon as it can.
+        let inner = geglu(&self.inner.forward_in(&self.norm3.forward(&xs)?, cx)?)?;
         cx.checkpoint()?;
-        Ok((&xs + self.outer.forward_in(&geglu(&inner)?, cx)?)?)
+        Ok((&xs + self.outer.forward_in(&inner, cx)?)?)
     }
 }
 

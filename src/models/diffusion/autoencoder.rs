@@ -105,6 +105,13 @@ impl Autoencoder {
         }
     }
 
+    /// Gives the weights back until they are needed again; those of a tiny autoencoder are too few.
+    pub fn release(&self) {
+        if let Self::Kl(vae) = self {
+            vae.release();
+        }
+    }
+
     /// Pixels of a picture's side for each latent.
     pub fn factor(&self) -> usize {
         match self {

@@ -58,13 +58,14 @@ impl ResnetBlock {
 
     /// (batch, inputs, h, w) -> (batch, outputs, h, w); `time` is (batch, time width), already through SiLU.
     pub(super) fn forward(&self, xs: &Tensor, time: Option<&Tensor>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        // One name for all: each is given back when the next one is there.
         let mut hidden = self.conv1.forward_in(&self.norm1.forward_silu_in(xs, cx)?, cx)?;
         if let (Some(projection), Some(time)) = (&self.time, time) {
             let shift = projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
             hidden = hidden.broadcast_add(&shift)?;
         }
-        let hidden = self.norm2.forward_silu_in(&hidden, cx)?;
-        let hidden = self.conv2.forward_in(&hidden, cx)?;
+        hidden = self.norm2.forward_silu_in(&hidden, cx)?;
+        hidden = self.conv2.forward_in(&hidden, cx)?;
         let kept = match &self.shortcut {
             Some(shortcut) => shortcut.forward_in(xs, cx)?,
             None => xs.clone(),

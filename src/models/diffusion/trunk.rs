@@ -78,7 +78,7 @@ impl Trunk {
         let mut kept = vec![xs.clone()];
         for block in &self.down {
             for layer in &block.layers {
-                xs = layer.forward(&xs, &time, prompt, hooks, cx)?;
+                xs = layer.forward(xs, &time, prompt, hooks, cx)?;
                 kept.push(xs.clone());
             }
             if let Some(downsample) = &block.downsample {
@@ -104,13 +104,13 @@ pub(super) fn norms(config: &UnetConfig) -> Norms {
 impl Layer {
     pub(super) fn forward(
         &self,
-        xs: &Tensor,
+        mut xs: Tensor,
         time: &Tensor,
         prompt: &Tensor,
         hooks: &mut Hooks<'_>,
         cx: &TaskCx<'_>,
     ) -> Result<Tensor> {
-        let xs = self.resnet.forward(xs, Some(time), cx)?;
+        xs = self.resnet.forward(&xs, Some(time), cx)?;
         match &self.transformer {
             Some(transformer) => transformer.forward(&xs, prompt, hooks, cx),
             None => Ok(xs),

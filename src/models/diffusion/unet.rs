@@ -70,6 +70,17 @@ impl Unet {
     /// # Errors
     /// As [`Self::load`]; or if the task is cancelled.
     pub fn load_in(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
+        let config = Self::config_of(files)?;
+        let vb = files.tensors(WEIGHTS, dtype, device)?;
+        let built = layers::gather(|| Self::build(config, &vb, cx)).map_err(|error| explain(files, error));
+        built.map(|(net, adaptable)| Self { adaptable, ..net })
+    }
+
+    /// What a folder holds, for [`Self::load`]; its weights are not read yet.
+    ///
+    /// # Errors
+    /// If a file is missing, or asks for something that this net does not have.
+    pub fn config_of(files: &ModelFiles) -> Result<UnetConfig> {
         let config: UnetConfig = files.read_json("config.json")?;
         refuse(files, &UNSUPPORTED)?;
         config.check(files)?;
@@ -80,9 +91,8 @@ impl Unet {
         if config.up_block_types.len() != config.block_out_channels.len() {
             return Err(unsupported(files, "up_block_types", "a list of another length than block_out_channels"));
         }
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
-        let built = layers::gather(|| Self::build(config, &vb, cx)).map_err(|error| explain(files, error));
-        built.map(|(net, adaptable)| Self { adaptable, ..net })
+        files.weights(WEIGHTS)?;
+        Ok(config)
     }
 
     fn build(config: UnetConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
@@ -105,11 +115,6 @@ impl Unet {
     /// The layers that a LoRA can change.
     pub fn adaptable(&self) -> &[Adaptable] {
         &self.adaptable
-    }
-
-    /// Sides of latents must be multiples of this.
-    pub fn multiple(&self) -> usize {
-        1 << (self.config.block_out_channels.len() - 1)
     }
 
     /// The net's output (batch, out channels, h, w) for latents (batch, in channels, h, w) at `timestep`.
@@ -135,7 +140,8 @@ impl Unet {
             for layer in &block.layers {
                 let skip =
                     kept.pop().ok_or_else(|| ModelError::BadInput("the net's halves do not match".to_owned()))?;
-                xs = layer.forward(&Tensor::cat(&[&xs, &skip], 1)?, &time, &conditions.states, &mut hooks, cx)?;
+                xs = Tensor::cat(&[xs, skip], 1)?;
+                xs = layer.forward(xs, &time, &conditions.states, &mut hooks, cx)?;
             }
             if let Some(upsample) = &block.upsample {
                 xs = upsample.forward(&xs, cx)?;

@@ -1,5 +1,7 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
+use std::rc::Rc;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
@@ -11,9 +13,22 @@ use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
 use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, GroupNorm};
+use crate::models::part::Part;
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
+
+struct VaeEncoder {
+    net: Encoder,
+    quant: Option<Conv1x1>,
+}
+
+struct Decoder {
+    post_quant: Option<Conv1x1>,
+    ends: Ends,
+    middle: Middle,
+    blocks: Vec<DecoderBlock>,
+}
 
 struct DecoderBlock {
     resnets: Vec<ResnetBlock>,
@@ -23,16 +38,15 @@ struct DecoderBlock {
 /// The autoencoder.
 pub struct Vae {
     config: VaeConfig,
-    encoder: Encoder,
-    decoder: (Ends, Vec<DecoderBlock>, Middle),
-    quant: Option<Conv1x1>,
-    post_quant: Option<Conv1x1>,
+    /// Read when the first picture is to be encoded: making pictures from words needs none.
+    encoder: Part<VaeEncoder>,
+    decoder: Part<Decoder>,
     /// What it computes in, whatever pictures and latents are made of.
     dtype: DType,
 }
 
 impl Vae {
-    /// Reads a `vae/` folder.
+    /// Reads a `vae/` folder; the encoder's weights when it is first used.
     ///
     /// # Errors
     /// If a file is missing or damaged.
@@ -54,22 +68,30 @@ impl Vae {
         }
         refuse(files, &UNSUPPORTED)?;
         let dtype = if config.force_upcast && dtype == DType::F16 { DType::F32 } else { dtype };
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb, cx).map_err(|error| explain(files, error))
+        let source = Rc::new((config.clone(), files.clone(), device.clone()));
+        let same = source.clone();
+        let vae = Self {
+            encoder: Part::new(move |cx| {
+                let (config, files, device) = &*same;
+                let vb = files.tensors(WEIGHTS, dtype, device)?;
+                build_encoder(config, &vb, cx).map_err(|error| explain(files, error))
+            }),
+            decoder: Part::new(move |cx| {
+                let (config, files, device) = &*source;
+                let vb = files.tensors(WEIGHTS, dtype, device)?;
+                build_decoder(config, &vb, cx).map_err(|error| explain(files, error))
+            }),
+            dtype,
+            config,
+        };
+        vae.decoder.get(cx)?;
+        Ok(vae)
     }
 
-    fn build(config: VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
-        let latent = config.latent_channels;
-        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, &vb.pp("quant_conv")));
-        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
-        Ok(Self {
-            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"), cx)?,
-            decoder: build_decoder(&config, &vb.pp("decoder"), cx)?,
-            quant: quant.transpose()?,
-            post_quant: post_quant.transpose()?,
-            dtype: vb.dtype(),
-            config,
-        })
+    /// Gives the weights back until they are needed again.
+    pub fn release(&self) {
+        self.encoder.release();
+        self.decoder.release();
     }
 
     /// Pixels of a picture's side for each latent.
@@ -99,8 +121,9 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn encode_mean(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let xs = self.encoder.forward(&pictures.to_dtype(self.dtype)?, cx)?;
-        let moments = match &self.quant {
+        let encoder = self.encoder.get(cx)?;
+        let xs = encoder.net.forward(&pictures.to_dtype(self.dtype)?, cx)?;
+        let moments = match &encoder.quant {
             Some(quant) => quant.forward(&xs)?,
             None => xs,
         };
@@ -114,11 +137,12 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn decode(&self, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let (ends, blocks, middle) = &self.decoder;
+        let decoder = self.decoder.get(cx)?;
+        let Decoder { post_quant, ends, middle, blocks } = &*decoder;
         let asked = latents.dtype();
         let latents = latents.to_dtype(self.dtype)?;
         let latents = ((latents / self.config.scaling_factor)? + self.config.shift_factor.unwrap_or(0.0))?;
-        let latents = match &self.post_quant {
+        let latents = match post_quant {
             Some(post_quant) => post_quant.forward(&latents)?,
             None => latents,
         };
@@ -146,11 +170,17 @@ fn encoder_config(config: &VaeConfig) -> EncoderConfig {
     }
 }
 
-fn build_decoder(
-    config: &VaeConfig,
-    vb: &VarBuilder<'_>,
-    cx: &TaskCx<'_>,
-) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
+fn build_encoder(config: &VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<VaeEncoder> {
+    let moments = 2 * config.latent_channels;
+    let quant = config.use_quant_conv.then(|| conv1x1(moments, moments, &vb.pp("quant_conv"))).transpose()?;
+    Ok(VaeEncoder { net: Encoder::load(&encoder_config(config), &vb.pp("encoder"), cx)?, quant })
+}
+
+fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Decoder> {
+    let latent = config.latent_channels;
+    let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
+    let post_quant = post_quant.transpose()?;
+    let vb = vb.pp("decoder");
     let norms = encoder::norms(config.norm_num_groups);
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
@@ -172,5 +202,6 @@ fn build_decoder(
         norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
         conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
-    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"), cx)?))
+    let middle = Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"), cx)?;
+    Ok(Decoder { post_quant, ends, middle, blocks })
 }

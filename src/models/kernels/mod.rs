@@ -11,6 +11,7 @@ mod product;
 mod simd;
 mod turns;
 mod winograd;
+mod word;
 
 pub use activation::{Activation, geglu};
 pub use attention::{Attending, attention, attention_in};
@@ -18,6 +19,7 @@ pub use conv::{Conv1x1, Conv3x3, Geometry};
 pub use linear::Linear;
 pub use norm::GroupNorm;
 pub use plain::{doubled, sum};
+pub use word::{can_multiply_pairs, multiply_in_bf16};
 
 use candle_core::{CpuStorage, Layout};
 

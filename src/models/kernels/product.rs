@@ -11,6 +11,7 @@ use half::vec::HalfFloatVecExt;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::simd::wide;
+use super::word::Word;
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 12;
@@ -95,15 +96,15 @@ fn widened(number: f16) -> f32 {
 
 /// Room for intermediate results that a thread keeps from one call to the next: fresh pages of memory cost more than they hold.
 #[derive(Default)]
-pub(super) struct Room(RefCell<Vec<f32>>);
+pub(super) struct Room<T = f32>(RefCell<Vec<T>>);
 
-impl Room {
+impl<T: Copy + Default> Room<T> {
     /// Calls `work` with `count` numbers of any value.
-    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
         // Taken out, not borrowed: while this thread waits for others it may be given another part of the work.
         let mut room = self.0.take();
         if room.len() < count {
-            room.resize(count, 0.0);
+            room.resize(count, T::default());
         }
         let result = work(&mut room[..count]);
         self.0.replace(room);
@@ -125,12 +126,12 @@ pub(super) enum Panels {
 impl Panels {
     /// `weight` (outputs, depth) as panels of rows, (outputs / ROWS, depth, ROWS), with zeros where there is no output.
     pub(super) fn of_rows(weight: &[f32], depth: usize) -> Self {
-        Self::new(pack::<ROWS>(weight, depth))
+        Self::new(pack::<ROWS, f32>(weight, depth))
     }
 
     /// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
     pub(super) fn of_columns(weight: &[f32], depth: usize) -> Self {
-        Self::new(pack::<COLUMNS>(weight, depth))
+        Self::new(pack::<COLUMNS, f32>(weight, depth))
     }
 
     fn new(packed: Vec<f32>) -> Self {
@@ -169,15 +170,23 @@ impl Panels {
     }
 }
 
-fn pack<const WIDTH: usize>(weight: &[f32], depth: usize) -> Vec<f32> {
-    let outputs = weight.len() / depth.max(1);
-    let mut packed = vec![0f32; outputs.next_multiple_of(WIDTH) * depth];
-    for (outputs, panel) in weight.chunks(WIDTH * depth).zip(packed.chunks_exact_mut(WIDTH * depth)) {
+/// `weight` (outputs, depth) as panels (outputs / WIDTH, depth, WIDTH), with zeros where there is no number.
+pub(super) fn pack<const WIDTH: usize, T: Word>(weight: &[f32], depth: usize) -> Vec<T> {
+    let (outputs, words) = (weight.len() / depth.max(1), depth.div_ceil(T::DEPTH));
+    let mut packed = vec![T::default(); outputs.next_multiple_of(WIDTH) * words];
+    for (outputs, panel) in weight.chunks(WIDTH * depth.max(1)).zip(packed.chunks_exact_mut((WIDTH * words).max(1))) {
         for (lane, output) in outputs.chunks_exact(depth).enumerate() {
-            panel.iter_mut().skip(lane).step_by(WIDTH).zip(output).for_each(|(to, from)| *to = *from);
+            let lane = panel.iter_mut().skip(lane).step_by(WIDTH);
+            lane.zip(output.chunks(T::DEPTH)).for_each(|(to, from)| *to = word(from));
         }
     }
     packed
+}
+
+/// The word of a few numbers, with zeros behind them.
+#[inline(always)]
+pub(super) fn word<T: Word>(numbers: &[f32]) -> T {
+    T::of(|i| numbers.get(i).copied().unwrap_or(0.0))
 }
 
 #[cfg(test)]
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn weights_are_packed_with_zeros_behind_them() {
-        let packed = pack::<ROWS>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+        let packed = pack::<ROWS, f32>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
         assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
         assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
         assert_eq!(packed.len(), 2 * ROWS);
