@@ -168,10 +168,22 @@ fn a_grid_is_paused_survives_a_restart_and_is_exported() {
     });
     assert_eq!(*made.lock().unwrap(), [(2, 1), (2, 2), (2, 3), (4, 1)], "the cheapest first");
     click(&mut harness, "Pause");
-    wait(&mut harness, |h| app(h).workbench().compare().job().is_none());
+    wait(&mut harness, |h| app(h).workbench().jobs().active().is_empty());
     assert!(!table(&harness).is_running());
-    harness.run_steps(5);
+    harness.run_steps(20);
     assert!(app(&harness).workbench().jobs().active().is_empty(), "nothing goes on behind the pause");
+    // Resuming and pausing in quick succession ends as it was asked last.
+    for _ in 0..2 {
+        click(&mut harness, "Resume");
+        wait(&mut harness, |h| app(h).workbench().compare().making().is_some());
+        request(&mut harness, CompareRequest::Pause);
+        request(&mut harness, CompareRequest::Resume);
+        wait(&mut harness, |h| app(h).workbench().compare().making().is_some());
+        harness.run_steps(20);
+        assert!(table(&harness).is_running());
+        click(&mut harness, "Pause");
+    }
+    wait(&mut harness, |h| app(h).workbench().jobs().active().is_empty());
     drop(harness);
 
     let again = Arc::new(AtomicUsize::new(0));
@@ -183,6 +195,8 @@ fn a_grid_is_paused_survives_a_restart_and_is_exported() {
     command(&mut harness, "Show compare");
     wait(&mut harness, |h| h.query_by_label("Paused").is_some());
     let summary = app(&harness).workbench().compare().runs()[0].clone();
+    let said = format!("A run is paused and can be resumed: {}.", summary.title);
+    assert!(app(&harness).workbench().notices().iter().any(|notice| notice.text == said), "it is said at the start");
     assert_eq!((summary.done, summary.total), (4, 9));
     click(&mut harness, &format!("Resume {}", summary.title));
     wait(&mut harness, |h| {

@@ -99,8 +99,9 @@ impl Workbench {
         if let Some(table) = &mut self.compare.table {
             table.is_running = false;
         }
-        if let Some((id, Doing::Picture(_))) = &self.compare.job {
-            self.engine.cancel(*id);
+        // Not waited for: whoever resumes at once must not be paused by the end of it.
+        if let Some((id, _)) = self.compare.job.take_if(|(_, doing)| matches!(doing, Doing::Picture(_))) {
+            self.engine.cancel(id);
         }
     }
 

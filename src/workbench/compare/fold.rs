@@ -7,10 +7,10 @@ use super::steps::Doing;
 use super::{CellView, Table};
 use crate::engine::{EventKind, JobId};
 use crate::job::{JobError, JobOutput};
-use crate::store::runs::{CellPicture, RunId, RunKind};
+use crate::store::runs::{CellPicture, RunId, RunKind, RunSummary};
 use crate::workbench::jobs::JobState;
 use crate::workbench::notices::Level;
-use crate::workbench::{Workbench, sentence};
+use crate::workbench::{Action, Workbench, sentence};
 
 impl Workbench {
     /// Takes a terminal event of one of comparing's jobs.
@@ -26,7 +26,7 @@ impl Workbench {
         let Some((_, doing)) = self.compare.job.take_if(|(job, _)| *job == id) else { return };
         match (kind, doing) {
             (EventKind::Finished(output), doing) => self.table_finished(id, &doing, output),
-            // Somebody pressed "Cancel all", or paused.
+            // Somebody pressed "Cancel all".
             (EventKind::Cancelled, Doing::Picture(_)) => {
                 if let Some(table) = &mut self.compare.table {
                     table.is_running = false;
@@ -115,7 +115,7 @@ impl Workbench {
     pub(in crate::workbench) fn fold_archive(&mut self) {
         while let Some(answer) = self.compare.archive.poll() {
             match answer {
-                Answer::Listed(runs) => self.compare.runs = runs,
+                Answer::Listed(runs) => self.runs_listed(runs),
                 Answer::Planned { number, plan } if number == self.compare.draft.number => {
                     self.compare.draft.plan = Some(plan);
                 }
@@ -147,6 +147,21 @@ impl Workbench {
                 Answer::Failed(text) => self.notices.add(Level::Error, sentence(&text), None),
             }
         }
+    }
+
+    /// What was left unfinished is said once, at the start.
+    fn runs_listed(&mut self, runs: Vec<RunSummary>) {
+        self.compare.runs = runs;
+        if std::mem::replace(&mut self.compare.is_listed, true) {
+            return;
+        }
+        let paused: Vec<&str> = self.compare.paused().map(|run| run.title.as_str()).collect();
+        let text = match paused[..] {
+            [] => return,
+            [one] => format!("A run is paused and can be resumed: {one}."),
+            [newest, ..] => format!("{} runs are paused and can be resumed, the newest: {newest}.", paused.len()),
+        };
+        self.notices.add(Level::Info, text, Some(Action::FocusCompare));
     }
 
     fn cell_read(&mut self, run: RunId, job: &str, made: CellPicture, embeddings: Vec<(String, Vec<f32>)>) {

@@ -121,6 +121,8 @@ pub struct Compare {
     table: Option<Table>,
     sort: Sort,
     runs: Vec<RunSummary>,
+    /// Whether they were read at least once.
+    is_listed: bool,
     pair: Pair,
     words: Words,
     /// What is under way for the table.
@@ -141,6 +143,7 @@ impl Compare {
             table: None,
             sort: Sort::default(),
             runs: Vec::new(),
+            is_listed: false,
             pair: Pair::default(),
             words: Words::default(),
             job: None,
