@@ -49,11 +49,13 @@ pub(super) struct Runner<'a> {
     /// The model that scores.
     pub(super) clip: ModelRef,
     texts: HashMap<String, Vec<f32>>,
+    /// The weights that each model's name meant so far.
+    weights: HashMap<ModelRef, String>,
 }
 
 impl<'a> Runner<'a> {
     pub(super) fn new(session: &'a mut Session, runs: Runs, clip: ModelRef) -> Self {
-        Self { session, runs, clip, texts: HashMap::new() }
+        Self { session, runs, clip, texts: HashMap::new(), weights: HashMap::new() }
     }
 
     /// The cells of a run, the cheapest first.
@@ -66,6 +68,7 @@ impl<'a> Runner<'a> {
     /// The picture of a cell: from the file, or made now; and whether it was made.
     pub(super) fn picture(&mut self, cell: &RunCell) -> Result<(CellPicture, bool), Failure> {
         if let Some(found) = self.runs.picture(&cell.job)? {
+            self.note_weights(&cell.spec.model, &found.model_sha256);
             return Ok((found, false));
         }
         let begun = Instant::now();
@@ -78,7 +81,17 @@ impl<'a> Runner<'a> {
             seconds: begun.elapsed().as_secs_f64(),
         };
         self.runs.put_picture(cell, &made)?;
+        self.note_weights(&cell.spec.model, &made.model_sha256);
         Ok((made, true))
+    }
+
+    /// Says so if pictures that were made before come from other weights under the same name.
+    fn note_weights(&mut self, model: &ModelRef, sha256: &str) {
+        let known = self.weights.entry(model.clone()).or_insert_with(|| sha256.to_owned());
+        if known != sha256 {
+            eprintln!("maquette: note: some of these pictures were made earlier with other weights of {model}");
+            sha256.clone_into(known);
+        }
     }
 
     /// The embedding of a cell's picture.

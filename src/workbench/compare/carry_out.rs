@@ -190,6 +190,13 @@ impl Workbench {
     pub(super) fn cell_made(&mut self, index: usize, made: CellPicture) {
         let Some(table) = &mut self.compare.table else { return };
         let Some(cell) = table.run.cells.get(index).cloned() else { return };
+        if table.has_other_weights(&cell.spec.model, &made.model_sha256) {
+            let text = format!(
+                "Some pictures of this run were made with other weights of {}; remove the run and make it anew to compare fairly.",
+                cell.spec.model
+            );
+            self.notices.add(Level::Warning, text, None);
+        }
         let shared = Arc::new(made);
         for same in table.with_job(&cell.job) {
             table.cells[same].picture = Some(shared.clone());

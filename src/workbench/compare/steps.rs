@@ -32,7 +32,13 @@ impl Workbench {
         if self.compare.job.is_some() {
             return;
         }
-        let Some((doing, spec)) = self.next_of_table() else { return };
+        let Some((doing, spec)) = self.next_of_table() else {
+            // Finished, or all that is left has failed.
+            if let Some(table) = &mut self.compare.table {
+                table.is_running = false;
+            }
+            return;
+        };
         let id = self.submit(spec, Lane::Batch);
         self.compare.job = Some((id, doing));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::job::ModelRef;
 use crate::store::runs::{CellPicture, NewRun, RunId};
 use crate::store::sheet::CellFacts;
 use crate::workbench::grid::scoring;
@@ -162,6 +163,12 @@ impl Table {
     /// The indexes of all cells with this request.
     pub(super) fn with_job(&self, job: &str) -> Vec<usize> {
         (0..self.cells.len()).filter(|index| self.run.cells[*index].job == job).collect()
+    }
+
+    /// Whether a picture was made with a model of this name, but of other weights than these.
+    pub(super) fn has_other_weights(&self, model: &ModelRef, sha256: &str) -> bool {
+        let mut made = self.run.cells.iter().zip(&self.cells).filter(|(cell, _)| cell.spec.model == *model);
+        made.any(|(_, view)| view.picture.as_ref().is_some_and(|picture| picture.model_sha256 != sha256))
     }
 
     /// The text that a cell is scored by.

@@ -17,6 +17,8 @@ use crate::workbench::{Command, PanelKind};
 
 /// How far the pictures of a table can be enlarged.
 const MOST_ZOOM: f32 = 32.0;
+/// A panel that is lower than this, in points, scrolls as a whole.
+const LOW: f32 = 360.0;
 
 /// Where all pictures of a table look: the same part of each.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,12 +140,25 @@ fn grid(ui: &mut Ui, cx: &mut Cx<'_>) {
         });
         return;
     }
+    // In a low panel all of it scrolls, so that the table keeps some height.
+    if ui.available_height() < LOW {
+        egui::ScrollArea::vertical().id_salt("low grid").auto_shrink([false, false]).show(ui, |ui| {
+            above(ui, cx);
+            table::show(ui, cx, LOW * 0.75);
+        });
+    } else {
+        above(ui, cx);
+        let height = ui.available_height();
+        table::show(ui, cx, height);
+    }
+}
+
+fn above(ui: &mut Ui, cx: &mut Cx<'_>) {
     let text = if cx.view.compare.shows_axes { "Hide axes" } else { "Show axes" };
     if cx.view.compare.shows_axes {
         setup::show(ui, cx);
     }
     table::bar(ui, cx, text);
-    table::show(ui, cx);
 }
 
 fn send(cx: &Cx<'_>, request: CompareRequest) {

@@ -70,7 +70,7 @@ fn row(ui: &mut Ui, cx: &mut Cx<'_>, run: &RunSummary) {
 
 /// A small button whose name says what it is for.
 fn labelled(ui: &mut Ui, text: &str, label: &str) -> bool {
-    let response = ui.add(egui::Button::new(text).small());
+    let response = ui.add(egui::Button::new(text));
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, label));
     response.clicked()
 }

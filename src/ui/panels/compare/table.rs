@@ -68,6 +68,7 @@ fn looks(ui: &mut Ui, cx: &mut Cx<'_>) {
     if looks.camera != LinkedCamera::default() && ui.button("Whole pictures").clicked() {
         looks.camera = LinkedCamera::default();
     }
+    ui.spacing_mut().slider_width = 72.0;
     let slider = egui::Slider::new(&mut looks.side, 64.0..=512.0).show_value(false);
     let slider = ui
         .add(slider)
@@ -117,7 +118,21 @@ fn pages(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
 /// The cell that was clicked: what it is, and what can be done with it.
 fn selected(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
     let index = cx.view.compare.selected.filter(|index| *index < table.cells().len());
-    let Some(index) = index else { return };
+    let Some(index) = index else {
+        // As high as what stands here once there is one, so that the cells do not jump away from the pointer.
+        ui.allocate_ui(vec2(ui.available_width(), 24.0), |ui| {
+            ui.set_min_height(24.0);
+            ui.label(
+                RichText::new("Click a cell to see what it is, and to compare it.").color(theme::tokens(ui).faint),
+            );
+        });
+        ui.label(
+            RichText::new("Ctrl and the wheel zoom into all cells at once; dragging moves them.")
+                .small()
+                .color(theme::tokens(ui).faint),
+        );
+        return;
+    };
     let (cell, view) = (&table.run.cells[index], &table.cells()[index]);
     let score = view.score.map_or_else(String::new, |score| format!("   score {score:.3}"));
     ui.horizontal_wrapped(|ui| {
@@ -140,12 +155,14 @@ fn selected(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
     ui.add(egui::Label::new(RichText::new(text).small().color(colour)).truncate());
 }
 
-pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
+/// The cells, in an area of this height that scrolls both ways.
+pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, height: f32) {
     let Some(table) = cx.workbench.compare().table() else { return };
     if table.cells().is_empty() {
         return empty(ui, "This run has no cells.");
     }
-    egui::ScrollArea::both().id_salt("grid cells").auto_shrink([false, false]).show(ui, |ui| {
+    let area = egui::ScrollArea::both().id_salt("grid cells").auto_shrink([false, false]);
+    area.max_height(height.max(120.0)).min_scrolled_height(height.max(120.0)).show(ui, |ui| {
         match cx.workbench.compare().sort() {
             Sort::Grid => by_place(ui, cx, table),
             Sort::Score => by_score(ui, cx, table),
