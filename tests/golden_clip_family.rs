@@ -248,7 +248,7 @@ fn logits_and_probabilities_are_the_references() {
 #[test]
 fn a_text_tower_alone_has_its_projection() {
     let expected = Expected::read();
-    let tower = TextTower::load_folder(&files("hf_text"), DType::F32, &Device::Cpu).unwrap();
+    let tower = TextTower::load_folder(&files("hf_text"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let ids = expected.ids("hf_text/ids");
     let states = tower.forward(&ids, &TaskCx::detached()).unwrap();
     expected.compare("hf_text/last", &states);
@@ -355,7 +355,7 @@ fn every_filter_is_pillows_to_the_byte() {
 #[test]
 fn siglip_scores_classes_one_by_one_and_makes_heatmaps() {
     let (cx, model) = (TaskCx::detached(), maquette::job::ModelRef::builtin());
-    let clip = Clip::load(&files("siglip"), DType::F32, &Device::Cpu).unwrap();
+    let clip = Clip::load(&files("siglip"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let image = MarkedPicture { picture: picture(), marks: Vec::new() };
     for combine in Combine::ALL {
         let table = |classes: &[&str]| {
@@ -388,7 +388,7 @@ fn changed(model: &str, change: impl Fn(&Path)) -> String {
         std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
     change(copy.path());
-    let result = Clip::load(&ModelFiles::Folder(copy.path().to_owned()), DType::F32, &Device::Cpu);
+    let result = Clip::load(&ModelFiles::Folder(copy.path().to_owned()), DType::F32, &Device::Cpu, &TaskCx::detached());
     result.err().map_or_else(String::new, |error| error.to_string())
 }
 
@@ -479,7 +479,7 @@ fn damaged_bytes_and_numbers_never_cause_a_panic() {
             }
             std::fs::write(path, &bytes).unwrap();
             // A change may be harmless; then the model must run, or say why it does not.
-            if let Ok(clip) = Clip::load(&files, DType::F32, &Device::Cpu) {
+            if let Ok(clip) = Clip::load(&files, DType::F32, &Device::Cpu, &TaskCx::detached()) {
                 let _ = clip.text_encode("a red dog", &cx);
                 let _ = clip.image_encode(&picture(), &cx);
                 let image = MarkedPicture { picture: picture(), marks: Vec::new() };

@@ -62,8 +62,8 @@ impl Clip {
     ///
     /// # Errors
     /// If a file is missing or damaged.
-    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
-        let model = ClipModel::load(files, dtype, device)?;
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
+        let model = ClipModel::load_in(files, dtype, device, cx)?;
         Ok(Self {
             preprocessor: Preprocessor::load(files, model.vision.image_size() as u32, model.convention())?,
             tokenizer: ClipTokenizer::load(files)?.for_tower(model.text.config()),

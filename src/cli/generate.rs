@@ -91,11 +91,7 @@ pub(super) fn prepare(args: &Generate, options: &EngineOptions) -> Result<Genera
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
-        embeddings: args
-            .embedding
-            .iter()
-            .map(|path| lora::prepare_embedding(path, options))
-            .collect::<Result<_, _>>()?,
-        loras: args.lora.iter().map(|one| one.prepare(options)).collect::<Result<_, _>>()?,
+        embeddings: lora::embeddings(&args.embedding, [&args.prompt, &args.negative], options)?,
+        loras: lora::loras(&args.lora, &args.prompt, options)?,
     })
 }

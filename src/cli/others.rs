@@ -45,6 +45,7 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
     }
     say!("{} threads, peak memory {:.0} MB", report.threads, report.peak_memory_bytes as f64 / 1e6);
     let parts = [
+        ("load", report.load),
         ("text encode", report.text_encode),
         ("image encode", report.image_encode),
         ("denoise step", report.denoise_step),

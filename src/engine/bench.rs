@@ -1,6 +1,6 @@
 //! Times the parts of a model, and says how far they are from 32 bits where they compute in fewer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
@@ -28,14 +28,15 @@ type Outputs = [Option<Vec<f32>>; 4];
 /// # Errors
 /// If there is no such model, or it cannot be run; if the task is cancelled.
 pub(super) fn run(backend: &CandleBackend, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<BenchReport, JobError> {
-    let times = RefCell::new([None; 4]);
-    let outputs = parts(backend, spec, cx, &|index, part| {
+    let (times, loading) = (RefCell::new([None; 4]), Cell::new(None));
+    let outputs = parts(backend, spec, cx, &loading, &|index, part| {
         let (timing, output) = fastest(spec.repeats, part, cx)?;
         times.borrow_mut()[index] = Some(timing);
         Ok(output)
     })?;
     let peak_memory_bytes = peak_memory_bytes();
-    let exact = backend.in_single_precision(|| parts(backend, spec, cx, &|_, part| part(cx))).transpose()?;
+    let exact =
+        backend.in_single_precision(|| parts(backend, spec, cx, &Cell::new(None), &|_, part| part(cx))).transpose()?;
     let mut times = times.into_inner();
     for (time, (got, want)) in times.iter_mut().zip(outputs.iter().zip(exact.iter().flatten())) {
         if let (Some(time), Some(got), Some(want)) = (time, got, want) {
@@ -43,17 +44,26 @@ pub(super) fn run(backend: &CandleBackend, spec: &BenchSpec, cx: &TaskCx<'_>) ->
         }
     }
     let [text_encode, image_encode, denoise_step, decode] = times;
-    Ok(BenchReport { threads: backend.threads(), peak_memory_bytes, text_encode, image_encode, denoise_step, decode })
+    Ok(BenchReport {
+        threads: backend.threads(),
+        peak_memory_bytes,
+        load: loading.get(),
+        text_encode,
+        image_encode,
+        denoise_step,
+        decode,
+    })
 }
 
 /// One run of a part.
 type Part<'a> = dyn Fn(&TaskCx<'_>) -> Result<Vec<f32>, JobError> + 'a;
 
-/// What `each` makes of the parts that the model has.
+/// What `each` makes of the parts that the model has; how long its loading took is added to `loading`.
 fn parts(
     backend: &CandleBackend,
     spec: &BenchSpec,
     cx: &TaskCx<'_>,
+    loading: &Cell<Option<Timing>>,
     each: &dyn Fn(usize, &Part<'_>) -> Result<Vec<f32>, JobError>,
 ) -> Result<Outputs, JobError> {
     let explain = |error| job_error("Bench", error);
@@ -65,13 +75,15 @@ fn parts(
     let (has_clip, has_diffusion) = backend.has(&spec.model)?;
     let mut outputs = Outputs::default();
     if has_clip {
-        let clip = backend.clip(&spec.model, cx)?;
+        let (clip, time) = timed(cx, |cx| backend.clip(&spec.model, cx))?;
+        loading.set(Some(time));
         let picture = Picture::from_fn(Extent::new(256, 256), |x, y| [x as u8, y as u8, 128]);
         outputs[0] = Some(each(0, &|cx| Ok(clip.text_encode(PROMPT, cx).map_err(explain)?.0))?);
         outputs[1] = Some(each(1, &|cx| clip.image_encode(&picture, cx).map_err(explain))?);
     }
     if has_diffusion {
-        let model = backend.diffusion(&spec.model, cx)?;
+        let (model, time) = timed(cx, |cx| backend.diffusion(&spec.model, cx))?;
+        loading.set(Some(loading.get().map_or(time, |earlier: Timing| earlier.and(time))));
         if !has_clip {
             outputs[0] = Some(each(0, &|cx| numbers(model.text_encode(PROMPT, cx)))?);
         }
@@ -90,19 +102,25 @@ fn fastest(repeats: u32, run: &Part<'_>, cx: &TaskCx<'_>) -> Result<(Timing, Vec
             break;
         }
         cx.checkpoint()?;
-        let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
-        let output = run(&stretches.cx())?;
-        let timing = Timing {
-            cpu_seconds: cpu_seconds() - cpu,
-            wall_seconds: wall.elapsed().as_secs_f64(),
-            longest_stretch_seconds: stretches.longest().as_secs_f64(),
-            relative_error: None,
-        };
+        let (output, timing) = timed(cx, run)?;
         if best.as_ref().is_none_or(|(best, _)| timing.cpu_seconds < best.cpu_seconds) {
             best = Some((timing, output));
         }
     }
     best.ok_or(JobError::Cancelled)
+}
+
+/// What `run` gives, and how long it took.
+fn timed<T>(cx: &TaskCx<'_>, run: impl FnOnce(&TaskCx<'_>) -> Result<T, JobError>) -> Result<(T, Timing), JobError> {
+    let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
+    let made = run(&stretches.cx())?;
+    let timing = Timing {
+        cpu_seconds: cpu_seconds() - cpu,
+        wall_seconds: wall.elapsed().as_secs_f64(),
+        longest_stretch_seconds: stretches.longest().as_secs_f64(),
+        relative_error: None,
+    };
+    Ok((made, timing))
 }
 
 /// The root mean square of the difference, as a part of that of `want`.

@@ -83,7 +83,7 @@ impl CandleBackend {
     }
 
     pub(super) fn clip(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Clip>, JobError> {
-        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device))
+        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device, cx))
     }
 
     pub(super) fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
@@ -210,7 +210,8 @@ impl Backend for CandleBackend {
 
 fn catalogue(presets: Option<&Path>) -> Result<Catalogue, JobError> {
     let (shipped, own) = presets::model_catalogues(presets).map_err(JobError::BadJob)?;
-    Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))
+    let catalogue = Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))?;
+    Ok(presets::model_folder(presets).into_iter().fold(catalogue, Catalogue::with_folder))
 }
 
 /// Lets the threads that compute give way to the window's: a frame that waits for a processor is a frame too late.

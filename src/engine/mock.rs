@@ -81,6 +81,7 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
             JobOutput::Bench(BenchReport {
                 threads: 2,
                 peak_memory_bytes: 1 << 20,
+                load: timing,
                 text_encode: timing,
                 image_encode: timing,
                 denoise_step: timing,

@@ -148,6 +148,18 @@ pub struct Timing {
     pub relative_error: Option<f64>,
 }
 
+impl Timing {
+    /// Both, one after the other.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            wall_seconds: self.wall_seconds + other.wall_seconds,
+            longest_stretch_seconds: self.longest_stretch_seconds.max(other.longest_stretch_seconds),
+            relative_error: None,
+        }
+    }
+}
+
 /// The times of a model's parts; a part that the model lacks is `None`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchReport {
@@ -155,6 +167,8 @@ pub struct BenchReport {
     pub threads: usize,
     /// The most memory the process ever held.
     pub peak_memory_bytes: u64,
+    /// Reading the model's files.
+    pub load: Option<Timing>,
     /// One prompt through the text tower.
     pub text_encode: Option<Timing>,
     /// One picture through the vision tower.

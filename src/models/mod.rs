@@ -19,6 +19,7 @@ pub mod preprocess;
 pub mod resample;
 pub mod rng;
 pub mod schedulers;
+pub mod tensors;
 pub mod tokenizer;
 
 pub use error::{ModelError, Result};

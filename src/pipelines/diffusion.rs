@@ -98,7 +98,7 @@ impl Diffusion {
             unet: Part::new(move |cx| Unet::load_in(&unet_files, dtype, &unet_device, cx)),
             unet_config,
             kind,
-            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
+            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device, cx)?,
             vae,
             beside: Beside::new(dtype, device),
             vae_memory: u64::MAX,
@@ -152,7 +152,7 @@ impl Diffusion {
     pub fn generate(&self, spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated> {
         let mut remarks = Vec::new();
         let method = self.checked_method(&spec.sampling, &mut remarks)?;
-        let brought = self.beside.vae(spec.nets.vae.as_ref(), cx)?;
+        let brought = self.beside.vae(spec.nets.vae.as_ref(), &self.vae, cx)?;
         let vae = brought.as_ref().map_or(&self.vae, |brought| &brought.net);
         let size = self.checked_size(spec, vae, &mut remarks)?;
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };

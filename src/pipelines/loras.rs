@@ -139,7 +139,7 @@ impl Loras {
             Some(place) => self.known.borrow_mut().remove(place),
             None => {
                 cx.progress(Progress::steps("Loading the LoRA", 0, 0));
-                let lora = Rc::new(Lora::load(&wanted.path, &held.nets())?);
+                let lora = Rc::new(Lora::load(&wanted.path, &held.nets(), cx)?);
                 Known { stamp, sha256: crate::models::files::sha256_of(&file, cx)?, lora }
             }
         };

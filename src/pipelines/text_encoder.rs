@@ -54,7 +54,7 @@ impl TextEncoder {
         let (files, device) = (tower.clone(), device.clone());
         Ok(Self {
             tokenizer: ClipTokenizer::load(tokenizer)?.for_tower(&config),
-            tower: Part::new(move |_| TextTower::load_folder(&files, dtype, &device)),
+            tower: Part::new(move |cx| TextTower::load_folder(&files, dtype, &device, cx)),
             config,
             index,
             is_penultimate,

@@ -86,6 +86,8 @@ pub enum Command {
 pub enum FileCommand {
     /// Open a picture file on the canvas.
     Open(PathBuf),
+    /// Open a picture for a ControlNet, by index.
+    OpenControl(usize, PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
     Paste {
         /// Its size.
@@ -153,6 +155,8 @@ pub enum PanelKind {
     Library,
     /// The models on this machine.
     Models,
+    /// LoRAs, ControlNets and learned words.
+    Steering,
     /// The heatmap's phrase and looks.
     Lens,
     /// Classes and templates.
@@ -173,6 +177,7 @@ impl PanelKind {
         Self::Prompt,
         Self::Library,
         Self::Models,
+        Self::Steering,
         Self::Lens,
         Self::ZeroShot,
         Self::Preview,
@@ -188,6 +193,7 @@ impl PanelKind {
             Self::Prompt => "Prompt",
             Self::Library => "Library",
             Self::Models => "Models",
+            Self::Steering => "Steering",
             Self::Lens => "Lens",
             Self::ZeroShot => "Zero-shot",
             Self::Preview => "Preview",
@@ -204,6 +210,8 @@ pub enum ViewCommand {
     OpenDialog,
     /// Ask for a folder or file with models.
     AddModelsDialog,
+    /// Ask for a picture for a ControlNet, by index.
+    ControlPictureDialog(usize),
     /// Ask where to save the canvas.
     SaveDialog,
     /// Ask where to save a result, by index.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
-use candle_nn::{Embedding, LayerNorm, Module, VarBuilder, embedding, layer_norm};
+use candle_nn::{Embedding, Module};
 
 use super::config::{Pooling, TextConfig};
 use super::encoder::{Encoder, Sizes};
@@ -12,7 +12,9 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
+use crate::models::kernels::{LayerNorm, shifted};
 use crate::models::layers::{self, Adaptable, Linear, linear, linear_no_bias};
+use crate::models::tensors::Tensors;
 
 /// The text tower.
 pub struct TextTower {
@@ -29,7 +31,7 @@ pub struct TextTower {
 
 impl TextTower {
     /// Builds the tower from `text_model.…`, and from `projection` (the name of that layer) if there is one.
-    pub(super) fn load(config: &TextConfig, projection: &str, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &TextConfig, projection: &str, vb: &Tensors<'_>) -> Result<Self> {
         let TextConfig { width, length, vocab_size, epsilon, .. } = *config;
         if length == 0 || vocab_size == 0 {
             return Err(ModelError::BadInput(format!(
@@ -52,10 +54,10 @@ impl TextTower {
             Some((out, false)) => Some(linear_no_bias(width, out, vb.pp(projection))?),
         };
         Ok(Self {
-            tokens: embedding(vocab_size, width, embeddings.pp("token_embedding"))?,
+            tokens: Embedding::new(embeddings.get((vocab_size, width), "token_embedding.weight")?, width),
             positions: embeddings.get((length, width), "position_embedding.weight")?,
             encoder: Encoder::load(sizes, &root.pp("encoder"))?,
-            final_norm: layer_norm(width, epsilon, root.pp("final_layer_norm"))?,
+            final_norm: LayerNorm::load(width, epsilon, &root.pp("final_layer_norm"))?,
             projection,
             config: config.clone(),
             adaptable: Vec::new(),
@@ -67,11 +69,11 @@ impl TextTower {
     /// `text_model.`.
     ///
     /// # Errors
-    /// If a file is missing or damaged.
-    pub fn load_folder(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+    /// If a file is missing or damaged, or the task is cancelled.
+    pub fn load_folder(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let weights = files.weights(WEIGHTS)?;
         let config = TextConfig::load(files, weights.has(PROJECTION_WEIGHT))?;
-        let vb = names::builder(&weights, dtype, device);
+        let vb = names::tensors(&weights, dtype, device, cx);
         let loaded =
             layers::gather(|| Self::load(&config, PROJECTION, &vb)).map_err(|error| super::explain(files, error));
         loaded.map(|(tower, adaptable)| Self { adaptable, ..tower })
@@ -202,7 +204,7 @@ impl TextTower {
                 "the text tower reads 1 to {most} embeddings of width {own}, not {length} of width {width}"
             )));
         }
-        let xs = embeddings.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
+        let xs = shifted(embeddings, &self.positions.narrow(0, 0, length)?)?;
         let layers = self.layers();
         let last = layers.checked_sub(left_out).ok_or_else(|| {
             ModelError::BadInput(format!("the text tower has {layers} layers, so no {left_out} can be left out"))
@@ -225,7 +227,7 @@ impl TextTower {
     /// # Errors
     /// If the tensor library fails.
     pub fn norm(&self, states: &Tensor) -> Result<Tensor> {
-        Ok(self.final_norm.forward(states)?)
+        self.final_norm.forward(states)
     }
 
     /// The state that stands for each text, (batch, width), of states (batch, length, width) of these ids.

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
@@ -73,13 +73,13 @@ impl Vae {
         let vae = Self {
             encoder: Part::new(move |cx| {
                 let (config, files, device) = &*same;
-                let vb = files.tensors(WEIGHTS, dtype, device)?;
-                build_encoder(config, &vb, cx).map_err(|error| explain(files, error))
+                let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+                build_encoder(config, &vb).map_err(|error| explain(files, error))
             }),
             decoder: Part::new(move |cx| {
                 let (config, files, device) = &*source;
-                let vb = files.tensors(WEIGHTS, dtype, device)?;
-                build_decoder(config, &vb, cx).map_err(|error| explain(files, error))
+                let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+                build_decoder(config, &vb).map_err(|error| explain(files, error))
             }),
             dtype,
             config,
@@ -92,6 +92,13 @@ impl Vae {
     pub fn release(&self) {
         self.encoder.release();
         self.decoder.release();
+    }
+
+    /// The same with latents scaled as those of `other`.
+    pub(super) fn scaled_like(mut self, other: &Self) -> Self {
+        self.config.scaling_factor = other.config.scaling_factor;
+        self.config.shift_factor = other.config.shift_factor;
+        self
     }
 
     /// Pixels of a picture's side for each latent.
@@ -170,13 +177,13 @@ fn encoder_config(config: &VaeConfig) -> EncoderConfig {
     }
 }
 
-fn build_encoder(config: &VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<VaeEncoder> {
+fn build_encoder(config: &VaeConfig, vb: &Tensors<'_>) -> Result<VaeEncoder> {
     let moments = 2 * config.latent_channels;
     let quant = config.use_quant_conv.then(|| conv1x1(moments, moments, &vb.pp("quant_conv"))).transpose()?;
-    Ok(VaeEncoder { net: Encoder::load(&encoder_config(config), &vb.pp("encoder"), cx)?, quant })
+    Ok(VaeEncoder { net: Encoder::load(&encoder_config(config), &vb.pp("encoder"))?, quant })
 }
 
-fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Decoder> {
+fn build_decoder(config: &VaeConfig, vb: &Tensors<'_>) -> Result<Decoder> {
     let latent = config.latent_channels;
     let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
     let post_quant = post_quant.transpose()?;
@@ -190,7 +197,7 @@ fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Re
         let vb = vb.pp("up_blocks").pp(level);
         let mut resnets = Vec::new();
         for i in 0..=config.layers_per_block {
-            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?);
+            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
             inputs = outputs;
         }
         let doubles = level + 1 < channels.len();
@@ -202,6 +209,6 @@ fn build_decoder(config: &VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Re
         norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
         conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
-    let middle = Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"), cx)?;
+    let middle = Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"))?;
     Ok(Decoder { post_quant, ends, middle, blocks })
 }

@@ -5,6 +5,8 @@ use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Shape, Tensor};
 use pulp::Arch;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::gradient::traced_attention;
+use super::plain::shifted;
 use super::product::{COLUMNS, ROWS, Tile, ZERO, word};
 use super::simd::{exp, wide};
 use super::turns::in_turns;
@@ -51,41 +53,47 @@ pub fn attention_in(
     cx.checkpoint()?;
     let site = hooks.enter(attending.is_cross);
     hooks.look(site, Seen::Projections { q, k, v })?;
+    let is_traced = [q, k, v].iter().any(|xs| xs.track_op());
     let is_fast = q.device().is_cpu() && q.dtype() == DType::F32;
     if is_fast && hooks.bias(site).is_none() && !hooks.wants(site) {
         let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
-        return Ok(q.apply_op3_no_bwd(&k, &v, &Fused { attending, cx })?);
+        let out = q.apply_op3_no_bwd(&k, &v, &Fused { attending, cx })?;
+        return if is_traced { traced_attention([&q, &k, &v], out, attending) } else { Ok(out) };
     }
     let (q, k, v) = (split(q, attending.heads)?, split(k, attending.heads)?, split(v, attending.heads)?);
     let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
     let mut scores = (q * scale)?.matmul(&k.t()?)?;
     if attending.is_causal {
-        scores = scores.broadcast_add(&causal_bias(&scores)?)?;
+        scores = shifted(&scores, &causal_bias(&scores, 0)?)?;
     }
     if let Some(bias) = hooks.bias(site) {
-        scores = scores.broadcast_add(bias)?;
+        scores = shifted(&scores, bias)?;
     }
-    let probabilities = candle_nn::ops::softmax_last_dim(&scores)?;
+    let probabilities = match is_traced {
+        // Of the two, only this one has a way back.
+        true => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        false => candle_nn::ops::softmax_last_dim(&scores)?,
+    };
     hooks.observe(site, &probabilities)?;
     merge(&probabilities.matmul(&v)?)
 }
 
 /// (batch, length, heads * width) -> (batch, heads, length, width), contiguous.
-fn split(xs: &Tensor, heads: usize) -> Result<Tensor> {
+pub(super) fn split(xs: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, length, channels) = xs.dims3()?;
     Ok(xs.reshape((batch, length, heads, channels / heads))?.transpose(1, 2)?.contiguous()?)
 }
 
 /// (batch, heads, length, width) -> (batch, length, heads * width).
-fn merge(xs: &Tensor) -> Result<Tensor> {
+pub(super) fn merge(xs: &Tensor) -> Result<Tensor> {
     let (batch, heads, length, width) = xs.dims4()?;
     Ok(xs.transpose(1, 2)?.reshape((batch, length, heads * width))?)
 }
 
-/// The bias (queries, keys) that hides later positions from earlier ones.
-fn causal_bias(scores: &Tensor) -> Result<Tensor> {
+/// The bias (queries, keys) that hides later positions from earlier ones; the first query is number `first` of its sequence.
+pub(super) fn causal_bias(scores: &Tensor, first: usize) -> Result<Tensor> {
     let (queries, keys) = (scores.dim(D::Minus2)?, scores.dim(D::Minus1)?);
-    let hidden = |query: usize, key: usize| if key > query { f32::NEG_INFINITY } else { 0.0 };
+    let hidden = |query: usize, key: usize| if key > first + query { f32::NEG_INFINITY } else { 0.0 };
     let values: Vec<f32> = (0..queries * keys).map(|at| hidden(at / keys, at % keys)).collect();
     Ok(Tensor::from_vec(values, (queries, keys), scores.device())?.to_dtype(scores.dtype())?)
 }

@@ -6,15 +6,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread::LocalKey;
 
+use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
-use candle_nn::VarBuilder;
 use pulp::Arch;
 
-use super::contiguous;
-use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, pack, word};
+use super::gradient::{of_linear, traced};
+use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, pack, word};
 use super::simd::wide;
 use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
+use super::{contiguous, with_numbers};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -42,7 +43,7 @@ pub struct Linear {
 
 #[derive(Debug)]
 enum Kernel {
-    /// For the CPU in 32 bits.
+    /// For the CPU in 32 bits, where the weights are no variables.
     Packed(Arc<Packed>),
     Plain(candle_nn::Linear),
 }
@@ -63,11 +64,25 @@ enum Weight {
 }
 
 impl Weight {
-    fn new(numbers: &[f32], inputs: usize) -> Self {
-        match multiplies_in_bf16() {
-            true => Self::Paired(pack::<COLUMNS, Pair>(numbers, inputs)),
-            false => Self::Single(Panels::of_columns(numbers, inputs)),
-        }
+    fn new(numbers: &[f32], inputs: usize, pause: Pause<'_>) -> Result<Self> {
+        Ok(match multiplies_in_bf16() {
+            true => Self::Paired(pack::<COLUMNS, Pair>(numbers, inputs, pause)?),
+            false => Self::Single(Panels::of_columns(numbers, inputs, pause)?),
+        })
+    }
+
+    /// The numbers again, (outputs, inputs).
+    fn unpacked(&self, outputs: usize, inputs: usize) -> Vec<f32> {
+        let pairs = match self {
+            Self::Single(panels) => return panels.unpacked::<COLUMNS>(outputs, inputs),
+            Self::Paired(pairs) => pairs,
+        };
+        let words = inputs.div_ceil(Pair::DEPTH);
+        let number = |output: usize, input: usize| {
+            let place = (output / COLUMNS * words + input / Pair::DEPTH) * COLUMNS + output % COLUMNS;
+            pairs[place].numbers()[input % Pair::DEPTH]
+        };
+        (0..outputs * inputs).map(|at| number(at / inputs, at % inputs)).collect()
     }
 }
 
@@ -94,17 +109,17 @@ impl Linear {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
-        Self::new(&vb.get((outputs, inputs), "weight")?, Some(&bias))
+        Self::packed(&vb.get((outputs, inputs), "weight")?, Some(&bias), &|| vb.pause())
     }
 
     /// As [`Self::load`], for a layer without bias.
     ///
     /// # Errors
     /// If the weight is missing or of another shape.
-    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        Self::new(&vb.get((outputs, inputs), "weight")?, None)
+    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
+        Self::packed(&vb.get((outputs, inputs), "weight")?, None, &|| vb.pause())
     }
 
     /// Of `weight` (outputs, inputs) and `bias` (outputs).
@@ -112,15 +127,20 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        Self::packed(weight, bias, &|| Ok(()))
+    }
+
+    fn packed(weight: &Tensor, bias: Option<&Tensor>, pause: Pause<'_>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         if bias.is_some_and(|bias| bias.dims() != [outputs]) || inputs == 0 || outputs == 0 {
             let text = format!("a linear layer has weights {:?} and other biases", weight.dims());
             return Err(crate::models::ModelError::BadInput(text));
         }
-        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        let is_frozen = !weight.track_op() && bias.is_none_or(|bias| !bias.track_op());
+        let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            let panels = with_numbers(weight, |numbers| Weight::new(numbers, inputs, pause))?;
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
-            Kernel::Packed(Arc::new(Packed { weight: Weight::new(&numbers, inputs), bias, inputs }))
+            Kernel::Packed(Arc::new(Packed { weight: panels, bias, inputs }))
         } else {
             Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
         };
@@ -150,10 +170,17 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn forward_in(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        Ok(match &self.kernel {
-            Kernel::Packed(packed) => xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?,
-            Kernel::Plain(linear) => linear.forward(xs)?,
-        })
+        match &self.kernel {
+            Kernel::Packed(packed) => {
+                let forward = |xs: &Tensor| Ok(xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?);
+                let packed = packed.clone();
+                traced(xs, forward, move |_, gradient| {
+                    let numbers = packed.weight.unpacked(packed.bias.len(), packed.inputs);
+                    of_linear(numbers, packed.inputs, gradient)
+                })
+            }
+            Kernel::Plain(linear) => Ok(linear.forward(xs)?),
+        }
     }
 }
 
@@ -331,6 +358,12 @@ mod tests {
             let want = Linear::new(&rounded(&weight), Some(&wide(&bias))).unwrap().forward(&rounded(&xs)).unwrap();
             let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(worst < 1e-5, "{rows}x{inputs} -> {outputs}: {worst}");
+            let numbers: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
+            multiply_in_bf16(true);
+            let paired = Weight::new(&numbers, inputs, &|| Ok(())).unwrap();
+            multiply_in_bf16(false);
+            let again = paired.unpacked(outputs, inputs);
+            assert!(numbers.iter().zip(&again).all(|(want, got)| (want - got).abs() <= want.abs() / 256.0));
         }
     }
 

@@ -44,6 +44,13 @@ impl Word for f32 {
 #[repr(transparent)]
 pub(super) struct Pair(u32);
 
+impl Pair {
+    /// The two.
+    pub(super) fn numbers(self) -> [f32; 2] {
+        [f32::from_bits(self.0 << 16), f32::from_bits(self.0 & 0xffff_0000)]
+    }
+}
+
 impl Word for Pair {
     const DEPTH: usize = 2;
 
@@ -135,11 +142,11 @@ fn add_part<const R: usize>(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], 
 
 /// The same in operations that every processor has.
 fn add_slowly(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], used: usize, out: &mut Tile) {
-    let [low, high] = [|pair: Pair| f32::from_bits(pair.0 << 16), |pair: Pair| f32::from_bits(pair.0 & 0xffff_0000)];
     for (row, columns) in rows.iter().zip(columns) {
         for (a, out) in row.iter().zip(&mut *out).take(used) {
             for (b, out) in columns.iter().zip(out) {
-                *out = high(*a).mul_add(high(*b), low(*a).mul_add(low(*b), *out));
+                let ([a, after], [b, behind]) = (a.numbers(), b.numbers());
+                *out = after.mul_add(behind, a.mul_add(b, *out));
             }
         }
     }
