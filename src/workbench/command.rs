@@ -171,7 +171,7 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Canvas,
         Self::Compare,
         Self::Prompt,
