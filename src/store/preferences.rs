@@ -104,6 +104,11 @@ impl UserFolders {
         Some(Self { config: folders.config_dir().to_owned(), presets: folders.data_dir().join("presets") })
     }
 
+    /// The file of the runs, which window and command line share.
+    pub fn runs_file(&self) -> PathBuf {
+        self.presets.with_file_name("runs.sqlite")
+    }
+
     fn preferences_file(&self) -> PathBuf {
         self.config.join("preferences.json")
     }

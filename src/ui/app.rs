@@ -100,6 +100,11 @@ impl App {
         &self.workbench
     }
 
+    /// Has a command carried out in the next frame, as if a panel had sent it.
+    pub fn send(&self, command: Command) {
+        self.outbox.send(command);
+    }
+
     /// The work of a frame: commands are carried out, answers folded in, new requests submitted.
     pub fn logic(&mut self, ctx: &Context) {
         self.frame_start = FrameStart::now();
@@ -191,6 +196,7 @@ impl App {
                 self.dialogs.ask(&mut self.view, Purpose::SaveResult(index), &name);
             }
             ViewCommand::SaveMaskDialog => self.dialogs.ask(&mut self.view, Purpose::SaveMask, "mask"),
+            ViewCommand::ExportGridDialog => self.dialogs.ask(&mut self.view, Purpose::ExportGrid, "grid"),
             ViewCommand::Palette => {
                 self.view.palette = match self.view.palette.take() {
                     None => Some(palette::Palette::default()),

@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use super::shell::Cx;
 use super::theme;
 use super::view::View;
+use crate::workbench::compare::CompareRequest;
 use crate::workbench::notices::Level;
 use crate::workbench::{Command, FileCommand};
 
@@ -33,6 +34,8 @@ pub(super) enum Purpose {
     /// A result, by index.
     SaveResult(usize),
     SaveMask,
+    /// The page of a grid; its table goes beside it.
+    ExportGrid,
 }
 
 impl Purpose {
@@ -45,6 +48,7 @@ impl Purpose {
             Self::SaveCanvas => ("Save canvas as PNG", "Save"),
             Self::SaveResult(_) => ("Save picture as PNG", "Save"),
             Self::SaveMask => ("Save mask as PNG", "Save"),
+            Self::ExportGrid => ("Export grid as PNG, with a table beside it as CSV", "Export"),
         }
     }
 
@@ -56,6 +60,7 @@ impl Purpose {
     fn command(self, path: PathBuf) -> Command {
         Command::File(match self {
             Self::AddModels => return Command::AddModels(path),
+            Self::ExportGrid => return Command::Compare(CompareRequest::Export(path)),
             Self::Open => FileCommand::Open(path),
             Self::ControlPicture(index) => FileCommand::OpenControl(index, path),
             Self::SaveCanvas => FileCommand::SaveCanvas(path),

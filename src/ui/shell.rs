@@ -91,6 +91,7 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::FocusSteering,
             Action::FocusModels,
             Action::FocusZeroShot,
+            Action::FocusCompare,
             Action::FocusJobs,
             Action::FocusNotices,
             Action::ThemeSystem,

@@ -87,6 +87,7 @@ pub(super) struct View {
     pub(super) hovered: Option<ImagePoint>,
     pub(super) hovered_in_status: Option<ImagePoint>,
     pub(super) modifiers: ActiveModifiers,
+    pub(super) compare: super::panels::CompareLooks,
     /// Where the last file was opened or saved.
     folder: Option<PathBuf>,
 }

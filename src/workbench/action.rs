@@ -105,6 +105,7 @@ actions! {
     FocusModels: "Show models", "Puts the keyboard into the models.", None;
     FocusSteering: "Show steering", "Puts the keyboard into LoRAs and ControlNets.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
+    FocusCompare: "Show compare", "Puts the keyboard into the compare panel.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
     ThemeLight: "Light theme", "Light surfaces.", None;
@@ -202,6 +203,7 @@ impl Action {
             Self::FocusModels => ViewCommand::Focus(PanelKind::Models),
             Self::FocusSteering => ViewCommand::Focus(PanelKind::Steering),
             Self::FocusJobs => ViewCommand::Focus(PanelKind::Jobs),
+            Self::FocusCompare => ViewCommand::Focus(PanelKind::Compare),
             Self::FocusNotices => ViewCommand::Focus(PanelKind::Notices),
             Self::ResetLayout => ViewCommand::ResetLayout,
             Self::Palette => ViewCommand::Palette,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::compare::CompareRequest;
 use super::notices::{Level, NoticeId};
 use super::tools::{Gesture, Tool};
 use crate::base::geom::Extent;
@@ -68,6 +69,8 @@ pub enum Command {
     },
     /// Read or write a file.
     File(FileCommand),
+    /// Compare variants.
+    Compare(CompareRequest),
     /// Look for models anew.
     ReadModels,
     /// Remember a folder or file with models.
@@ -144,6 +147,8 @@ pub enum PreviewTarget {
 pub enum PanelKind {
     /// The picture.
     Canvas,
+    /// Grids, pairs of results, parts of the prompt.
+    Compare,
     /// Prompt and negative prompt.
     Prompt,
     /// Modifiers and templates.
@@ -166,8 +171,9 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Canvas,
+        Self::Compare,
         Self::Prompt,
         Self::Library,
         Self::Models,
@@ -183,6 +189,7 @@ impl PanelKind {
     pub fn title(self) -> &'static str {
         match self {
             Self::Canvas => "Canvas",
+            Self::Compare => "Compare",
             Self::Prompt => "Prompt",
             Self::Library => "Library",
             Self::Models => "Models",
@@ -211,6 +218,8 @@ pub enum ViewCommand {
     SaveResultDialog(usize),
     /// Ask where to save the mask.
     SaveMaskDialog,
+    /// Ask where to write the page and the table of the grid.
+    ExportGridDialog,
     /// Show or hide the command palette.
     Palette,
     /// Show the whole picture.

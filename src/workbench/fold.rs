@@ -20,6 +20,7 @@ use crate::prompt::{modifier, template};
 impl Workbench {
     pub(super) fn fold_events(&mut self) {
         for Event { id, kind } in self.engine.poll() {
+            self.compare_event(id, &kind);
             match kind {
                 EventKind::Started => self.jobs.started(id, self.now),
                 EventKind::Progress(progress) => self.on_progress(id, &progress),
@@ -88,12 +89,18 @@ impl Workbench {
             self.notices.add(Level::Info, sentence(remark), None);
         }
         let hash = &generated.model_hash;
-        self.preview.add_results(generated.pictures.iter().map(|(seed, picture)| MadePicture {
-            picture: picture.clone(),
-            seed: *seed,
-            spec: spec.clone(),
-            model_hash: hash.clone(),
-        }));
+        let made: Vec<MadePicture> = generated
+            .pictures
+            .iter()
+            .map(|(seed, picture)| MadePicture {
+                picture: picture.clone(),
+                seed: *seed,
+                spec: spec.clone(),
+                model_hash: hash.clone(),
+            })
+            .collect();
+        self.keep_pictures(&made, self.seconds_of(id));
+        self.preview.add_results(made);
     }
 
     fn on_failed(&mut self, id: JobId, error: &JobError) {

@@ -6,7 +6,9 @@
 mod action;
 mod background;
 mod command;
+pub mod compare;
 mod fold;
+pub mod grid;
 pub mod jobs;
 pub mod lens;
 mod live;
@@ -33,6 +35,7 @@ use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
 use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
+use compare::Compare;
 use jobs::Jobs;
 use lens::Lens;
 use models::Models;
@@ -79,6 +82,7 @@ pub struct Workbench {
     resources: Resources,
     jobs: Jobs,
     notices: Notices,
+    compare: Compare,
     /// The caret in the prompt, in characters.
     prompt_caret: usize,
     now: Duration,
@@ -94,7 +98,8 @@ impl Workbench {
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
-            background: Background::new(parts.wake),
+            background: Background::new(parts.wake.clone()),
+            compare: Compare::new(parts.folders.clone(), parts.wake),
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,
@@ -145,6 +150,7 @@ impl Workbench {
             Command::ClearNotices => self.notices.clear(),
             Command::Notify { level, text } => self.notices.add(level, text, None),
             Command::File(file) => self.file(file),
+            Command::Compare(request) => self.compare_request(request),
             Command::ReadModels => self.read_models(),
             Command::AddModels(path) => self.add_models(path),
             Command::ReleaseMemory => self.engine.release_memory(),
@@ -157,7 +163,9 @@ impl Workbench {
     pub fn update(&mut self, now: Duration) -> Option<Duration> {
         self.now = now;
         self.fold_background();
+        self.fold_archive();
         self.fold_events();
+        self.submit_compare();
         self.submit_live()
     }
 
@@ -226,6 +234,11 @@ impl Workbench {
     /// How long the prompt and the negative prompt are; `None` until first counted.
     pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
         self.tokens.counts
+    }
+
+    /// Grids, pairs of results and the parts of the prompt.
+    pub fn compare(&self) -> &Compare {
+        &self.compare
     }
 
     /// The models on this machine.
