@@ -230,7 +230,7 @@ fn stray_bracket(code: &'static str, span: Range<usize>, bracket: char) -> Diagn
 }
 
 /// `:1.3)` at byte `at`, white space allowed before and after the number: the number's bytes and the end.
-fn closing_number(text: &str, at: usize) -> Option<(Range<usize>, usize)> {
+pub(super) fn closing_number(text: &str, at: usize) -> Option<(Range<usize>, usize)> {
     let after = text.get(at + 1..)?;
     let trimmed = after.trim_start_matches(is_space);
     let unsigned = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
