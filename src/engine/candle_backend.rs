@@ -113,8 +113,8 @@ impl CandleBackend {
     }
 
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let counts = self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts, spec.emphasis);
-        counts.map(JobOutput::TokenCounts).map_err(|error| job_error("Counting", error))
+        let read = self.diffusion(&spec.model, cx)?.tokens(spec);
+        read.map(|(prompt, negative)| JobOutput::Tokens { prompt, negative }).map_err(|error| job_error("Counting", error))
     }
 
     fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {

@@ -13,7 +13,6 @@ use super::text_encoder::{Reading, TextEncoder};
 use super::words::Word;
 use crate::base::geom::Extent;
 use crate::base::task::TaskCx;
-use crate::job::output::TokenCount;
 use crate::job::sampling::Emphasis;
 use crate::models::Result;
 use crate::models::clip::TextTower;
@@ -187,17 +186,9 @@ impl Conditioner {
         self.known.borrow_mut().clear();
     }
 
-    /// The length of a prompt.
-    ///
-    /// # Errors
-    /// If a tokenizer fails.
-    pub fn count(&self, fragments: &[Fragment]) -> Result<TokenCount> {
-        let mut count = TokenCount { tokens: 0, limit: 0, chunks: self.chunks([fragments])? };
-        if let Some(encoder) = self.encoders.first() {
-            count.tokens = encoder.chunks(fragments)?.iter().map(Vec::len).sum();
-            count.limit = encoder.tokenizer().limit();
-        }
-        Ok(count)
+    /// The text encoders, in the order of their folders; at least one.
+    pub(super) fn encoders(&self) -> &[TextEncoder] {
+        &self.encoders
     }
 
     /// `fragments` read by all towers, filled up with empty chunks to at least `chunks`.

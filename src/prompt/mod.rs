@@ -19,6 +19,7 @@ pub mod modifier;
 pub mod network;
 pub mod nudge;
 pub mod phrase;
+pub mod reading;
 pub mod schedule;
 pub mod source;
 pub mod stages;

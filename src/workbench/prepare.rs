@@ -49,8 +49,10 @@ pub fn zero_shot(document: &Document, preferences: &Preferences) -> Option<ZeroS
 pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountTokensSpec {
     CountTokensSpec {
         model: preferences.diffusion_model.clone(),
-        texts: vec![document.prompt.clone(), document.negative.clone()],
+        prompt: document.prompt.clone(),
+        negative: document.negative.clone(),
         emphasis: document.sampling.emphasis,
+        steps: document.sampling.steps,
     }
 }
 
