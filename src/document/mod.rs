@@ -5,9 +5,11 @@
 
 mod edit;
 mod history;
+mod tabs;
 
 pub use edit::{Edit, EditError, TextField};
 pub use history::History;
+pub use tabs::{PromptTab, PromptTabs};
 
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
@@ -24,6 +26,10 @@ pub struct Document {
     pub prompt: String,
     /// What to steer away from.
     pub negative: String,
+    /// The prompts of the other tabs, in order.
+    pub waiting: Vec<PromptTab>,
+    /// Where this one stands among them: at most their number.
+    pub tab: usize,
     /// How previews and pictures are sampled.
     pub sampling: Sampling,
     /// How far inpainting departs from the canvas, 0..=1.
@@ -70,6 +76,8 @@ impl Default for Document {
             canvas: None,
             prompt: String::new(),
             negative: String::new(),
+            waiting: Vec::new(),
+            tab: 0,
             sampling: Sampling::default(),
             strength: 0.9,
             lens_phrase: String::new(),
@@ -102,6 +110,7 @@ impl Document {
             let mask = theirs.map_or_else(|| mine.extent().area(), |c| mine.mask.bytes_not_shared_with(&c.mask));
             picture + mask
         });
-        texts + canvas
+        let waiting: usize = self.waiting.iter().map(|tab| tab.prompt.len() + tab.negative.len()).sum();
+        texts + waiting + canvas
     }
 }

@@ -114,7 +114,8 @@ impl CandleBackend {
 
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
         let read = self.diffusion(&spec.model, cx)?.tokens(spec);
-        read.map(|(prompt, negative)| JobOutput::Tokens { prompt, negative }).map_err(|error| job_error("Counting", error))
+        read.map(|(prompt, negative)| JobOutput::Tokens { prompt, negative })
+            .map_err(|error| job_error("Counting", error))
     }
 
     fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {

@@ -5,8 +5,8 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::output::{
-    BenchReport, Bound, EncoderTokens, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport, Scoring, Timing,
-    TokenCount, TokenText, TokenizedText, ZeroShotImage, ZeroShotTable,
+    BenchReport, Bound, EncoderTokens, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport,
+    Scoring, Timing, TokenCount, TokenText, TokenizedText, ZeroShotImage, ZeroShotTable,
 };
 use crate::job::spec::{EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
 use crate::job::{JobError, JobOutput, JobSpec};
@@ -55,7 +55,9 @@ impl Backend for MockBackend {
 pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
     cx.checkpoint()?;
     Ok(match spec {
-        JobSpec::CountTokens(spec) => JobOutput::Tokens { prompt: words(&spec.prompt), negative: words(&spec.negative) },
+        JobSpec::CountTokens(spec) => {
+            JobOutput::Tokens { prompt: words(&spec.prompt), negative: words(&spec.negative) }
+        }
         JobSpec::Heatmap(spec) => JobOutput::Heatmaps(heatmaps(spec)),
         JobSpec::ZeroShot(spec) => JobOutput::ZeroShot(zero_shot(spec)),
         JobSpec::Generate(spec) => JobOutput::Pictures(generated(spec, cx)?),

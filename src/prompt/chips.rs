@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn weights_are_read_and_written() {
-        let parts = |text: &str| Chips::read(text).list().first().map(|chip| (chip.parts().0.to_owned(), chip.parts().1));
+        let parts =
+            |text: &str| Chips::read(text).list().first().map(|chip| (chip.parts().0.to_owned(), chip.parts().1));
         assert_eq!(parts("(red fox:1.25)"), Some(("red fox".to_owned(), 1.25)));
         assert_eq!(parts("(red)"), Some(("red".to_owned(), emphasis::UP)));
         assert_eq!(parts("[red]"), Some(("red".to_owned(), emphasis::DOWN)));

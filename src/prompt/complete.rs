@@ -134,7 +134,9 @@ pub fn candidates(typed: &Typed, sources: &Sources<'_>, most: usize) -> Vec<Cand
             }),
             most,
         ),
-        Kind::Lora => named(&typed.name, sources.loras.iter().map(|lora| (lora.name.as_str(), lora_candidate(lora))), most),
+        Kind::Lora => {
+            named(&typed.name, sources.loras.iter().map(|lora| (lora.name.as_str(), lora_candidate(lora))), most)
+        }
         Kind::Embedding => {
             named(&typed.name, sources.embeddings.iter().map(|one| (one.name.as_str(), embedding_candidate(one))), most)
         }
@@ -214,9 +216,8 @@ fn fit(name: &str, wanted: &str) -> Option<Fit> {
     if name.starts_with(wanted) {
         return Some(Fit::Start);
     }
-    let starts_word = |at: usize| {
-        name.get(..at).and_then(|before| before.chars().next_back()).is_some_and(|c| !c.is_alphanumeric())
-    };
+    let starts_word =
+        |at: usize| name.get(..at).and_then(|before| before.chars().next_back()).is_some_and(|c| !c.is_alphanumeric());
     name.match_indices(wanted).any(|(at, _)| starts_word(at)).then_some(Fit::Word)
 }
 

@@ -354,7 +354,8 @@ mod tests {
     fn each_byte_of_a_fragment_knows_its_place() {
         let source = Traced::new(r"a \(b\) (c)(d)");
         let texts = traced(&source);
-        let shown: Vec<_> = texts.iter().map(|text| (text.text(), text.span(text.text().len() - 1..text.text().len()))).collect();
+        let shown: Vec<_> =
+            texts.iter().map(|text| (text.text(), text.span(text.text().len() - 1..text.text().len()))).collect();
         assert_eq!(shown, [("a (b) ", 7..8), ("cd", 12..13)]);
         assert_eq!(traced(&Traced::new("")).len(), parse("").0.len());
     }

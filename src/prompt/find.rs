@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(all("A fox, a FOX", "fox"), [2..5, 9..12]);
         assert_eq!(all("ÄÄä", "ää"), vec![0..4; 1]);
         assert_eq!(all("aaa", "aa"), vec![0..2; 1]);
-        assert_eq!(all("abc", ""), []);
-        assert_eq!(all("", "a"), []);
+        assert_eq!(all("abc", "").len(), 0);
+        assert_eq!(all("", "a").len(), 0);
     }
 }

@@ -309,17 +309,30 @@ mod tests {
 
     #[test]
     fn brackets_weights_and_escapes() {
-        check("a (red) [fox]", expect![[r#""a " Emphasis"(" "red"*1.10 Emphasis")" " " Emphasis"[" "fox"*0.91 Emphasis"]""#]]);
+        check(
+            "a (red) [fox]",
+            expect![[r#""a " Emphasis"(" "red"*1.10 Emphasis")" " " Emphasis"[" "fox"*0.91 Emphasis"]""#]],
+        );
         check("((x:1.3))", expect![[r#"Emphasis"(" Emphasis"(" "x"*1.43 Weight":1.3" Emphasis")" Emphasis")""#]]);
         check(r"\(x\) a:b", expect![[r#""\\(x\\) a:b""#]]);
         check("(open", expect![[r#"Emphasis"(" "open"*1.10"#]]);
         check("a) :1.2)", expect![[r#""a) :1.2)""#]]);
-        check("(x:-1) (y:0)", expect![[r#"Emphasis"(" "x"*-1.00 Weight":-1" Emphasis")" " " Emphasis"(" "y"*0.00 Weight":0" Emphasis")""#]]);
+        check(
+            "(x:-1) (y:0)",
+            expect![[
+                r#"Emphasis"(" "x"*-1.00 Weight":-1" Emphasis")" " " Emphasis"(" "y"*0.00 Weight":0" Emphasis")""#
+            ]],
+        );
     }
 
     #[test]
     fn schedules_and_keywords() {
-        check("[a:b:.5] [c|d] [e:f]", expect![[r#"Schedule"[" "a" Schedule":" "b" Schedule":.5]" " " Schedule"[" "c" Schedule"|" "d" Schedule"]" " " Emphasis"[" "e:f"*0.91 Emphasis"]""#]]);
+        check(
+            "[a:b:.5] [c|d] [e:f]",
+            expect![[
+                r#"Schedule"[" "a" Schedule":" "b" Schedule":.5]" " " Schedule"[" "c" Schedule"|" "d" Schedule"]" " " Emphasis"[" "e:f"*0.91 Emphasis"]""#
+            ]],
+        );
         check("a AND b BREAK BREAKFAST", expect![[r#""a " Keyword"AND" " b " Keyword"BREAK" " BREAKFAST""#]]);
     }
 
@@ -327,8 +340,16 @@ mod tests {
     fn names_and_templates() {
         check("<lora:ink:0.8> a < b # note", expect![[r##"Network"<lora:ink:0.8>" " a < b " Comment"# note""##]]);
         check("__animal/cat__ a__b", expect![[r#"Wildcard"__animal/cat__" " a__b""#]]);
-        check("{2$$red|0.5::blue} {subject} {open", expect![[r#"Variant"{2$$" "red" Variant"|" Weight"0.5::" "blue" Variant"}" " " Slot"{subject}" " {open""#]]);
-        check("${v=!{a|b}} ${v:c} %{p...$$x}", expect![[r#"Variable"${v=!" Variant"{" "a" Variant"|" "b" Variant"}" Variable"}" " " Variable"${v:" "c" Variable"}" " " Variant"%{" "p..." Variant"$$" "x" Variant"}""#]]);
+        check(
+            "{2$$red|0.5::blue} {subject} {open",
+            expect![[r#"Variant"{2$$" "red" Variant"|" Weight"0.5::" "blue" Variant"}" " " Slot"{subject}" " {open""#]],
+        );
+        check(
+            "${v=!{a|b}} ${v:c} %{p...$$x}",
+            expect![[
+                r#"Variable"${v=!" Variant"{" "a" Variant"|" "b" Variant"}" Variable"}" " " Variable"${v:" "c" Variable"}" " " Variant"%{" "p..." Variant"$$" "x" Variant"}""#
+            ]],
+        );
     }
 
     #[test]

@@ -138,14 +138,19 @@ mod tests {
         let read = Infotext::parse(text).unwrap_or_default();
         assert_eq!((read.prompt.as_str(), read.negative.as_str()), ("a fox,\nat sea: deep", "text,\nblurry"));
         let field = |name| read.field(name).unwrap_or_default();
-        assert_eq!([field("Steps"), field("Sampler"), field("Size"), field("CFG scale")], ["20", "DPM++ 2M", "512x768", "7.5"]);
+        assert_eq!(
+            [field("Steps"), field("Sampler"), field("Size"), field("CFG scale")],
+            ["20", "DPM++ 2M", "512x768", "7.5"]
+        );
         assert_eq!((field("Lora hashes"), field("Version")), ("ink: 1a2b, sea: 3c", "v1.10.1"));
         assert_eq!(read.write(), text);
     }
 
     #[test]
     fn ordinary_text_is_no_infotext() {
-        for text in ["a fox", "a fox: red, and: blue", "", "a 16:9, b", "steps, Steps: 3", "(a:1.2), (b:1.3), (c:1.4), d"] {
+        for text in
+            ["a fox", "a fox: red, and: blue", "", "a 16:9, b", "steps, Steps: 3", "(a:1.2), (b:1.3), (c:1.4), d"]
+        {
             assert_eq!(Infotext::parse(text), None, "{text:?}");
         }
         let only_prompts = Infotext::parse("a\nNegative prompt: b").unwrap_or_default();

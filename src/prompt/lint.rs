@@ -79,7 +79,11 @@ pub fn networks(networks: &[ExtraNetwork], is_known: impl Fn(&str, &str) -> bool
     let unknown = networks.iter().filter(|network| !is_known(&network.kind, &network.name));
     let remark = |network: &ExtraNetwork| {
         let message = format!("there is no {} called \"{}\"; it has no effect", network.kind, network.name);
-        Diagnostic::error("unknown-network", network.span.clone(), message).with_fix("Remove it", network.span.clone(), "")
+        Diagnostic::error("unknown-network", network.span.clone(), message).with_fix(
+            "Remove it",
+            network.span.clone(),
+            "",
+        )
     };
     unknown.map(remark).collect()
 }
@@ -278,7 +282,7 @@ fn in_negative(text: &str, phrases: &[Phrase], negative: &str, found: &mut Vec<D
 }
 
 /// A weight with at most four decimals.
-pub(super) fn short(weight: f64) -> String {
+pub fn short(weight: f64) -> String {
     let text = format!("{weight:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -317,7 +321,11 @@ mod tests {
         assert_eq!((fix.span, fix.replacement.as_str()), (12..19, ""));
         assert_eq!(fixed("night, a fox, day", ""), "night, a fox");
         assert_eq!(fixed("blurry, a fox", "blurry"), "a fox");
-        assert_eq!(fixed("a fox, (red:1.2), (red, blue)", ""), "a fox, (red:1.2), (red, blue)", "a bracket would be torn");
+        assert_eq!(
+            fixed("a fox, (red:1.2), (red, blue)", ""),
+            "a fox, (red:1.2), (red, blue)",
+            "a bracket would be torn"
+        );
         assert_eq!(fixed("a fox, red, (red:1.2)", ""), "a fox, red");
     }
 

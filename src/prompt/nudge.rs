@@ -133,7 +133,9 @@ mod tests {
     /// `|` is the caret, `«»` the selection, before and after.
     fn check(before: &str, by: f64, after: &str) {
         let plain: String = before.chars().filter(|c| !"¦«»".contains(*c)).collect();
-        let at = |mark: char| before.find(mark).map(|at| before[..at].chars().filter(|c| !"¦«»".contains(*c)).map(char::len_utf8).sum());
+        let at = |mark: char| {
+            before.find(mark).map(|at| before[..at].chars().filter(|c| !"¦«»".contains(*c)).map(char::len_utf8).sum())
+        };
         let selection = match (at('¦'), at('«'), at('»')) {
             (Some(caret), ..) => caret..caret,
             (_, Some(start), Some(end)) => start..end,

@@ -57,6 +57,13 @@ pub struct Reading {
     pub negative_remarks: Vec<Diagnostic>,
 }
 
+impl Reading {
+    /// What is drawn from `prompt` with the seed of the question; `None` if this reading is of another prompt or draws nothing.
+    pub fn drawn_of(&self, prompt: &str) -> Option<&str> {
+        self.drawn.first().filter(|_| self.question.prompt == prompt).map(String::as_str)
+    }
+}
+
 /// Whether there is something to draw in a text.
 pub fn is_dynamic(text: &str) -> bool {
     text.contains('{') || text.contains("__")
@@ -148,7 +155,8 @@ mod tests {
     fn codes(prompt: &str, negative: &str) -> Vec<(&'static str, String)> {
         let question = Question { prompt: prompt.to_owned(), negative: negative.to_owned(), steps: 20, seed: 1 };
         let reading = read(question, &names());
-        let of = |remark: &Diagnostic, text: &str| (remark.code, text.get(remark.span.clone()).unwrap_or("?").to_owned());
+        let of =
+            |remark: &Diagnostic, text: &str| (remark.code, text.get(remark.span.clone()).unwrap_or("?").to_owned());
         let mut all: Vec<_> = reading.remarks.iter().map(|remark| of(remark, prompt)).collect();
         all.extend(reading.negative_remarks.iter().map(|remark| of(remark, negative)));
         all
@@ -156,18 +164,27 @@ mod tests {
 
     #[test]
     fn remarks_of_all_kinds_come_together() {
-        let own = |list: &[(&'static str, &str)]| list.iter().map(|(code, text)| (*code, (*text).to_owned())).collect::<Vec<_>>();
+        let own = |list: &[(&'static str, &str)]| {
+            list.iter().map(|(code, text)| (*code, (*text).to_owned())).collect::<Vec<_>>()
+        };
         assert_eq!(codes("a fox, (red:1.2)", ""), []);
         assert_eq!(codes("a [fox:1.3], red, red", ""), own(&[("vanishing", "[fox:1.3]"), ("duplicate", "red")]));
         assert_eq!(codes("<lora:ink:1> <lora:sea:1>", ""), own(&[("unknown-network", "<lora:sea:1>")]));
-        assert_eq!(codes("embedding:bad", "embedding:GoodHands, (x"), own(&[("unknown-embedding", "embedding:bad"), ("unclosed-bracket", "(")]));
-        assert_eq!(codes("__colour__ __size__ {subject}", ""), own(&[("unknown-wildcard", "__size__"), ("open-slot", "{subject}")]));
+        assert_eq!(
+            codes("embedding:bad", "embedding:GoodHands, (x"),
+            own(&[("unknown-embedding", "embedding:bad"), ("unclosed-bracket", "(")])
+        );
+        assert_eq!(
+            codes("__colour__ __size__ {subject}", ""),
+            own(&[("unknown-wildcard", "__size__"), ("open-slot", "{subject}")])
+        );
         assert_eq!(codes("(a:3)", ""), own(&[("extreme-weight", "a")]));
     }
 
     #[test]
     fn what_is_drawn_is_what_is_explained() {
-        let question = Question { prompt: "a __colour__ {fox|cat}".to_owned(), steps: 10, seed: 5, ..Question::default() };
+        let question =
+            Question { prompt: "a __colour__ {fox|cat}".to_owned(), steps: 10, seed: 5, ..Question::default() };
         let reading = read(question, &names());
         assert_eq!(reading.drawn.len(), 4);
         assert_eq!(reading.drawn[0], draw("a __colour__ {fox|cat}", 5, &names().wildcards));

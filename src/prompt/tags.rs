@@ -138,7 +138,8 @@ impl Tags {
         }
         let start = self.words.partition_point(|word| from(&self.names, *word) < typed.as_str());
         let fitting = self.words.get(start..).unwrap_or_default();
-        let fitting = fitting.iter().take(MOST_LOOKED_AT).take_while(|word| from(&self.names, **word).starts_with(&*typed));
+        let fitting =
+            fitting.iter().take(MOST_LOOKED_AT).take_while(|word| from(&self.names, **word).starts_with(&*typed));
         let mut best: Vec<(Fit, std::cmp::Reverse<u64>, u32, u32)> = Vec::new();
         for (index, at) in fitting {
             let Some(name) = self.names.get(*index as usize) else { continue };
@@ -200,7 +201,10 @@ mod tests {
     fn aliases_lead_to_their_tag() {
         let tags = tags();
         let found = tags.search("longh", 3);
-        assert_eq!((found[0].tag.name.as_str(), found[0].alias, found[0].fit), ("long_hair", Some("longhair"), Fit::Alias));
+        assert_eq!(
+            (found[0].tag.name.as_str(), found[0].alias, found[0].fit),
+            ("long_hair", Some("longhair"), Fit::Alias)
+        );
         assert_eq!(tags.len(), 6);
         assert!(!tags.is_empty());
     }

@@ -8,5 +8,6 @@ pub mod latents;
 pub mod pictures;
 pub mod preferences;
 pub mod presets;
+pub mod prompt_files;
 pub mod samples;
 pub mod wildcards;

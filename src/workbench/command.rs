@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::notices::{Level, NoticeId};
+use super::proposal::Field;
 use super::tools::{Gesture, Tool};
 use crate::base::geom::Extent;
 use crate::document::Edit;
@@ -16,6 +17,19 @@ use crate::store::preferences::Preferences;
 pub enum Command {
     /// Change the document.
     Edit(Edit),
+    /// Change the document in a step of its own, however soon it follows another.
+    EditApart(Edit),
+    /// Show what parameters from outside would change, if the text holds any.
+    Propose {
+        /// "the clipboard", or the name of a file.
+        source: String,
+        /// The text that may hold parameters.
+        text: String,
+    },
+    /// Take over the parameters that are proposed, but for these.
+    ApplyProposal(Vec<Field>),
+    /// Forget the parameters that are proposed.
+    DropProposal,
     /// The pointer did something on the canvas with the tool in hand.
     Gesture(Gesture),
     /// One step back.
@@ -83,6 +97,8 @@ pub enum Command {
 pub enum FileCommand {
     /// Open a picture file on the canvas.
     Open(PathBuf),
+    /// The same of a file that was dropped on the window; what it says of how it was made is proposed.
+    OpenDropped(PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
     Paste {
         /// Its size.
@@ -215,6 +231,8 @@ pub enum ViewCommand {
     ResetLayout,
     /// Bring a panel to the front and put the keyboard there.
     Focus(PanelKind),
+    /// Ask for words to find in the prompts.
+    FindInPrompt,
     /// Show what the program is and under which licences.
     About,
     /// Close the window.

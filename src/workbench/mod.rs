@@ -6,6 +6,7 @@
 mod action;
 mod background;
 mod command;
+mod drawn;
 mod fold;
 pub mod jobs;
 pub mod lens;
@@ -14,6 +15,8 @@ pub mod models;
 pub mod notices;
 pub mod prepare;
 pub mod preview;
+pub mod proposal;
+pub mod reader;
 mod start;
 pub mod tools;
 pub mod zero_shot;
@@ -21,6 +24,7 @@ pub mod zero_shot;
 pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
+pub use live::TokenizedPrompts;
 pub use start::first_document;
 
 use std::time::Duration;
@@ -28,15 +32,17 @@ use std::time::Duration;
 use crate::document::{Document, Edit, History};
 use crate::engine::{Engine, InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
-use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
 use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
+use drawn::Drawn;
 use jobs::Jobs;
 use lens::Lens;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
+use proposal::Proposal;
+use reader::Reader;
 use tools::Tools;
 use zero_shot::ZeroShot;
 
@@ -73,6 +79,9 @@ pub struct Workbench {
     preview: Preview,
     zero_shot: ZeroShot,
     tokens: live::Tokens,
+    reader: Reader,
+    drawn: Drawn,
+    proposal: Option<Proposal>,
     models: Models,
     jobs: Jobs,
     notices: Notices,
@@ -91,6 +100,9 @@ impl Workbench {
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
+            reader: Reader::new(parts.folders.as_ref().map(|folders| folders.presets.clone()), parts.wake.clone()),
+            drawn: Drawn::default(),
+            proposal: None,
             background: Background::new(parts.wake),
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
@@ -114,6 +126,10 @@ impl Workbench {
         self.now = now;
         match command {
             Command::Edit(edit) => self.edit(edit),
+            Command::EditApart(edit) => self.edit_apart(edit),
+            Command::Propose { source, text } => self.propose(&source, &text),
+            Command::ApplyProposal(without) => self.apply_proposal(&without),
+            Command::DropProposal => self.proposal = None,
             Command::Gesture(gesture) => self.gesture(gesture),
             // In the middle of a stroke, the stroke is what there is to take back.
             Command::Undo => {
@@ -219,9 +235,19 @@ impl Workbench {
         &self.zero_shot
     }
 
-    /// How long the prompt and the negative prompt are; `None` until first counted.
-    pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
-        self.tokens.counts
+    /// How the model reads the prompt and the negative prompt; `None` until it first did.
+    pub fn tokens(&self) -> Option<&TokenizedPrompts> {
+        self.tokens.of.as_ref()
+    }
+
+    /// What can be said of the prompts without a model, and the names that they may use.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Parameters from outside that wait to be taken over.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        self.proposal.as_ref()
     }
 
     /// The models on this machine.

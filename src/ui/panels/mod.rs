@@ -7,7 +7,7 @@ mod library;
 mod models;
 mod notices;
 mod preview;
-mod prompt;
+pub(super) mod prompt;
 mod zero_shot;
 
 use egui::{RichText, Ui};
