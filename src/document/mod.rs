@@ -5,10 +5,12 @@
 
 mod edit;
 mod history;
+mod steering;
 mod tabs;
 
 pub use edit::{Edit, EditError, TextField};
 pub use history::History;
+pub use steering::{ControlChoice, ControlPicture, LoraChoice, Steering};
 pub use tabs::{PromptTab, PromptTabs};
 
 use crate::base::geom::Extent;
@@ -34,6 +36,8 @@ pub struct Document {
     pub sampling: Sampling,
     /// How far inpainting departs from the canvas, 0..=1.
     pub strength: f32,
+    /// LoRAs and ControlNets.
+    pub steering: Steering,
     /// What the lens looks for when it does not follow the prompt.
     pub lens_phrase: String,
     /// Class names of the zero-shot panel, one a line.
@@ -80,6 +84,7 @@ impl Default for Document {
             tab: 0,
             sampling: Sampling::default(),
             strength: 0.9,
+            steering: Steering::default(),
             lens_phrase: String::new(),
             classes: String::new(),
             templates: String::new(),
@@ -111,6 +116,6 @@ impl Document {
             picture + mask
         });
         let waiting: usize = self.waiting.iter().map(|tab| tab.prompt.len() + tab.negative.len()).sum();
-        texts + waiting + canvas
+        texts + waiting + canvas + self.steering.bytes_not_shared_with(&other.steering)
     }
 }

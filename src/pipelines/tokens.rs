@@ -6,7 +6,7 @@ use crate::job::output::{EncoderTokens, TokenCount, TokenText, TokenizedText};
 use crate::job::sampling::Emphasis;
 use crate::job::spec::CountTokensSpec;
 use crate::models::Result;
-use crate::prompt::emphasis::{self, Fragment};
+use crate::prompt::emphasis;
 use crate::prompt::source::Traced;
 use crate::prompt::stages::Stages;
 
@@ -34,20 +34,10 @@ pub(super) fn read(
     }
     let mut count = TokenCount { tokens: 0, limit: 0, chunks: 1 };
     for fragments in all_texts(text, is_negative, steps, spec.emphasis) {
-        let one = length(conditioner, &fragments)?;
+        let one = conditioner.count(&fragments)?;
         count = TokenCount { tokens: count.tokens.max(one.tokens), chunks: count.chunks.max(one.chunks), ..one };
     }
     Ok(TokenizedText { count, parts })
-}
-
-/// The length of a prompt for the first encoder, and the chunks that the longest one needs.
-fn length(conditioner: &Conditioner, fragments: &[Fragment]) -> Result<TokenCount> {
-    let mut count = TokenCount { tokens: 0, limit: 0, chunks: conditioner.chunks([fragments])? };
-    if let Some(encoder) = conditioner.encoders().first() {
-        count.tokens = encoder.chunks(fragments)?.iter().map(Vec::len).sum();
-        count.limit = encoder.tokenizer().limit();
-    }
-    Ok(count)
 }
 
 fn encoder_tokens(encoder: &TextEncoder, text: &Traced, emphasis: Emphasis) -> Result<EncoderTokens> {

@@ -16,6 +16,7 @@ pub mod infotext;
 pub mod library;
 pub mod lint;
 pub mod modifier;
+pub mod named;
 pub mod network;
 pub mod nudge;
 pub mod phrase;

@@ -24,7 +24,7 @@ pub struct Nudged {
 pub fn nudge(text: &str, selection: Range<usize>, by: f64) -> Option<Nudged> {
     text.get(selection.clone())?;
     let Range { mut start, mut end } = match selection.is_empty() {
-        false => selection,
+        false => inside_weight(text, &selection).unwrap_or(selection),
         true => block(text, selection.start, '<', '>')
             .or_else(|| block(text, selection.start, '(', ')'))
             .or_else(|| block(text, selection.start, '[', ']'))
@@ -74,6 +74,14 @@ pub fn nudge(text: &str, selection: Range<usize>, by: f64) -> Option<Nudged> {
 /// A weight as A1111 writes it: a whole number has its ".0".
 fn written(weight: f64) -> String {
     if weight.fract() == 0.0 { format!("{weight:.1}") } else { short(weight) }
+}
+
+/// The words of a selection that is a bracket with its weight: "(red:1.2)".
+fn inside_weight(text: &str, selection: &Range<usize>) -> Option<Range<usize>> {
+    let inside = text.get(selection.clone())?.strip_prefix('(')?.strip_suffix(')')?;
+    let (words, number) = inside.rsplit_once(':')?;
+    let is_one = number.trim().parse::<f64>().is_ok() && !words.contains(['(', ')']);
+    is_one.then(|| selection.start + 1..selection.start + 1 + words.len())
 }
 
 /// How many pairs of the brackets at the ends of `inside` stand around it.
@@ -163,6 +171,8 @@ mod tests {
         check("a «red fox »runs", 0.1, "a («red fox»:1.1) runs");
         check("a« red» fox", 0.1, "a («red»:1.1) fox");
         check("a« »b", 0.1, "");
+        check("a «(red fox:1.2)»", -0.1, "a («red fox»:1.1)");
+        check("«(a:1.2) (b:1.1)»", 0.1, "(«(a:1.2) (b:1.1)»:1.1)");
     }
 
     #[test]

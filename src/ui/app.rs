@@ -179,6 +179,9 @@ impl App {
         let (rect, camera) = (self.view.canvas_rect, &mut self.view.camera);
         match command {
             ViewCommand::AddModelsDialog => self.dialogs.ask(&mut self.view, Purpose::AddModels, ""),
+            ViewCommand::ControlPictureDialog(index) => {
+                self.dialogs.ask(&mut self.view, Purpose::ControlPicture(index), "");
+            }
             ViewCommand::OpenDialog => self.dialogs.ask(&mut self.view, Purpose::Open, ""),
             ViewCommand::SaveDialog => {
                 let name = canvas.map_or("canvas", |canvas| canvas.name.as_str());

@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Open,
     /// A folder or file.
     AddModels,
+    /// A picture for a ControlNet, by index.
+    ControlPicture(usize),
     SaveCanvas,
     /// A result, by index.
     SaveResult(usize),
@@ -39,6 +41,7 @@ impl Purpose {
         match self {
             Self::Open => ("Open picture", "Open"),
             Self::AddModels => ("Add models", "Add"),
+            Self::ControlPicture(_) => ("Open picture for the ControlNet", "Open"),
             Self::SaveCanvas => ("Save canvas as PNG", "Save"),
             Self::SaveResult(_) => ("Save picture as PNG", "Save"),
             Self::SaveMask => ("Save mask as PNG", "Save"),
@@ -47,13 +50,14 @@ impl Purpose {
 
     /// Whether a file is to be written.
     fn saves(self) -> bool {
-        !matches!(self, Self::Open | Self::AddModels)
+        !matches!(self, Self::Open | Self::AddModels | Self::ControlPicture(_))
     }
 
     fn command(self, path: PathBuf) -> Command {
         Command::File(match self {
             Self::AddModels => return Command::AddModels(path),
             Self::Open => FileCommand::Open(path),
+            Self::ControlPicture(index) => FileCommand::OpenControl(index, path),
             Self::SaveCanvas => FileCommand::SaveCanvas(path),
             Self::SaveResult(index) => FileCommand::SaveResult(index, path),
             Self::SaveMask => FileCommand::SaveMask(path),
@@ -106,7 +110,7 @@ impl Dialogs {
     /// Asks for a path; `name` is proposed, with a number behind it if there is such a file already.
     pub(super) fn ask(&self, view: &mut View, purpose: Purpose, name: &str) {
         let text = match purpose {
-            Purpose::Open | Purpose::AddModels => String::new(),
+            purpose if !purpose.saves() => String::new(),
             _ => free_path(&view.folder(), name).display().to_string(),
         };
         let (stage, browsing) = (Stage::Typing, Browsing::No);
@@ -277,7 +281,9 @@ fn choose(purpose: Purpose, proposed: &Path) -> Answer {
     let chosen = runtime.block_on(async {
         match purpose {
             Purpose::AddModels => dialog.pick_folder().await,
-            Purpose::Open => dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp"]).pick_file().await,
+            Purpose::Open | Purpose::ControlPicture(_) => {
+                dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp"]).pick_file().await
+            }
             _ => dialog.add_filter("PNG", &["png"]).set_file_name(name).save_file().await,
         }
     });

@@ -14,8 +14,10 @@ use egui::epaint::text::{PlacedRow, Row};
 use egui::text::{CharIndex, LayoutJob};
 use egui::{Color32, FontId, Galley, Rect, Ui, pos2, vec2};
 
-/// Bytes that are given to egui at once: about four rows.
-const PIECE: usize = 400;
+/// Rows that are given to egui at once, about: the last one is dropped.
+const PIECE: usize = 3;
+/// Bytes of a row as long as none is known.
+const ROW: usize = 100;
 
 /// What a layout depends on besides the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,7 +140,10 @@ impl TextLayout {
                 }
                 break;
             }
-            for line in piece(ui, text, at, setting) {
+            // Long for a new text, short for a key in a known one.
+            let known = lines.last().map(|line| line.bytes).filter(|bytes| *bytes > 8 && !old.is_empty());
+            let length = known.map_or(4 * PIECE * ROW, |bytes| (PIECE * bytes).max(ROW));
+            for line in piece(ui, text, at, length, setting) {
                 at += line.bytes;
                 lines.push(line);
                 if old_line_at(at).is_some() {
@@ -234,11 +239,11 @@ fn paint(row: &mut Row, text: &str, colours: &[(usize, Color32)]) {
     }
 }
 
-/// The lines of the text from byte `at`, where a row starts, as far as one piece reaches; at least one.
-fn piece(ui: &Ui, text: &str, at: usize, setting: &Setting) -> Vec<Line> {
+/// The lines of the text from byte `at`, where a row starts, as far as a piece of `length` bytes reaches; at least one.
+fn piece(ui: &Ui, text: &str, at: usize, length: usize, setting: &Setting) -> Vec<Line> {
     let rest = text.get(at..).unwrap_or_default();
     let paragraph = rest.find('\n').unwrap_or(rest.len());
-    let mut length = PIECE;
+    let mut length = length;
     loop {
         let mut end = length.min(paragraph);
         while !rest.is_char_boundary(end) {

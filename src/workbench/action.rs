@@ -109,6 +109,7 @@ actions! {
     FocusZeroShot: "Show zero-shot", "Puts the keyboard into the zero-shot panel.", None;
     FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
     FocusModels: "Show models", "Puts the keyboard into the models.", None;
+    FocusSteering: "Show steering", "Puts the keyboard into LoRAs and ControlNets.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
@@ -221,6 +222,7 @@ impl Action {
             Self::FocusZeroShot => ViewCommand::Focus(PanelKind::ZeroShot),
             Self::FocusLibrary => ViewCommand::Focus(PanelKind::Library),
             Self::FocusModels => ViewCommand::Focus(PanelKind::Models),
+            Self::FocusSteering => ViewCommand::Focus(PanelKind::Steering),
             Self::FocusJobs => ViewCommand::Focus(PanelKind::Jobs),
             Self::FocusNotices => ViewCommand::Focus(PanelKind::Notices),
             Self::ResetLayout => ViewCommand::ResetLayout,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::command::LazyBytes;
 use super::models::{self, KnownModel};
+use super::resources::{self, Answers, Wanted};
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
 use crate::engine::Wake;
@@ -24,6 +25,11 @@ pub(super) enum FileTask {
     /// As `Open`; what the picture says of how it was made is wanted, too.
     OpenDropped(PathBuf),
     OpenSample(String),
+    /// Opens a picture for the ControlNet of this index.
+    OpenControl {
+        index: usize,
+        path: PathBuf,
+    },
     Convert {
         extent: Extent,
         rgba: LazyBytes,
@@ -39,6 +45,11 @@ pub(super) enum FileTask {
     },
     /// Looks for models; the folder is that of the user's presets.
     ReadModels(Option<PathBuf>),
+    /// Finds and reads files; the folder is that of the user's presets.
+    ReadResources {
+        presets: Option<PathBuf>,
+        wanted: Vec<Wanted>,
+    },
     /// Remembers `path` there.
     AddModels {
         presets: Option<PathBuf>,
@@ -51,7 +62,7 @@ impl FileTask {
         match self {
             Self::Open(_) | Self::OpenDropped(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
             Self::SavePicture { .. } | Self::SaveMask { .. } | Self::AddModels { .. } => Kind::Save,
-            Self::ReadModels(_) => Kind::Look,
+            Self::ReadModels(_) | Self::ReadResources { .. } | Self::OpenControl { .. } => Kind::Look,
         }
     }
 }
@@ -76,6 +87,12 @@ pub(super) enum FileDone {
     },
     /// What was found, or why nothing could be looked for.
     ModelsRead(Result<Vec<KnownModel>, String>),
+    ResourcesRead(Answers),
+    ControlOpened {
+        index: usize,
+        picture: Picture,
+        name: String,
+    },
     ModelsAdded {
         text: String,
     },
@@ -187,6 +204,17 @@ fn run(task: FileTask) -> Result<FileDone, String> {
     match task {
         FileTask::Open(path) => open(&path, None),
         FileTask::OpenDropped(path) => open(&path, pictures::read_parameters(&path)),
+        FileTask::OpenControl { index, path } => {
+            let picture = pictures::read(&path).map_err(|error| error.to_string())?;
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Ok(FileDone::ControlOpened { index, picture, name })
+        }
+        FileTask::ReadResources { presets, wanted } => {
+            // Whoever waits for them is told in any case.
+            let answers = resources::read(presets.as_deref(), wanted.clone())
+                .unwrap_or_else(|reason| wanted.into_iter().map(|wanted| (wanted, Err(reason.clone()))).collect());
+            Ok(FileDone::ResourcesRead(answers))
+        }
         FileTask::OpenSample(name) => {
             let picture = samples::open(&name).map_err(|error| error.to_string())?;
             Ok(FileDone::Opened { picture, name, parameters: None })

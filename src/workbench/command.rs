@@ -99,6 +99,8 @@ pub enum FileCommand {
     Open(PathBuf),
     /// The same of a file that was dropped on the window; what it says of how it was made is proposed.
     OpenDropped(PathBuf),
+    /// Open a picture for a ControlNet, by index.
+    OpenControl(usize, PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
     Paste {
         /// Its size.
@@ -164,6 +166,8 @@ pub enum PanelKind {
     Library,
     /// The models on this machine.
     Models,
+    /// LoRAs, ControlNets and learned words.
+    Steering,
     /// The heatmap's phrase and looks.
     Lens,
     /// Classes and templates.
@@ -178,11 +182,12 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Canvas,
         Self::Prompt,
         Self::Library,
         Self::Models,
+        Self::Steering,
         Self::Lens,
         Self::ZeroShot,
         Self::Preview,
@@ -197,6 +202,7 @@ impl PanelKind {
             Self::Prompt => "Prompt",
             Self::Library => "Library",
             Self::Models => "Models",
+            Self::Steering => "Steering",
             Self::Lens => "Lens",
             Self::ZeroShot => "Zero-shot",
             Self::Preview => "Preview",
@@ -213,6 +219,8 @@ pub enum ViewCommand {
     OpenDialog,
     /// Ask for a folder or file with models.
     AddModelsDialog,
+    /// Ask for a picture for a ControlNet, by index.
+    ControlPictureDialog(usize),
     /// Ask where to save the canvas.
     SaveDialog,
     /// Ask where to save a result, by index.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::background::FileTask;
 use super::notices::Level;
 use super::{Workbench, prepare};
 use crate::engine::{InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
 use crate::job::output::TokenizedText;
-use crate::job::spec::CountTokensSpec;
+use crate::job::spec::{CountTokensSpec, GenerateSpec};
 
 /// A live picture is asked for after this much quiet: short, because a newer request stops an older one at once.
 const PREVIEW_QUIET: Duration = Duration::from_millis(90);
@@ -33,6 +34,7 @@ impl Workbench {
     /// Submits what live panels need. Returns when the next debounce ends.
     pub(super) fn submit_live(&mut self) -> Option<Duration> {
         self.ask_reader();
+        self.read_resources();
         self.submit_tokens();
         self.submit_heatmap();
         self.submit_zero_shot();
@@ -45,6 +47,26 @@ impl Workbench {
         }
         let question = prepare::question(self.document());
         self.reader.ask(question);
+    }
+
+    /// Has files read that the document asks for by name, and the list of what there is, once.
+    fn read_resources(&mut self) {
+        if self.folders.is_some() && self.models.known().is_none() && !self.models.is_pending() {
+            self.read_models();
+        }
+        let wanted = self.resources.follow(self.history.document(), self.models.known());
+        if !wanted.is_empty() {
+            let presets = self.folders.as_ref().map(|folders| folders.presets.clone());
+            self.background.start(FileTask::ReadResources { presets, wanted });
+        }
+    }
+
+    /// The request for `count` pictures of what the preview shows.
+    pub(super) fn generate_spec(&self, count: u32) -> Result<GenerateSpec, prepare::NothingToGenerate> {
+        let document = self.document();
+        let mut spec = prepare::generate(document, &self.preferences, self.preview.target, count)?;
+        self.resources.apply(&mut spec, &document.steering, self.models.known())?;
+        Ok(spec)
     }
 
     fn submit_tokens(&mut self) {
@@ -120,9 +142,10 @@ impl Workbench {
             }
             return None;
         }
-        let wanted = prepare::generate(self.document(), &self.preferences, self.preview.target, 1);
-        let wanted = match wanted {
+        let wanted = match self.generate_spec(1) {
             Ok(spec) => self.drawn.one(spec, &self.reader),
+            // A moment only; until then the picture stays.
+            Err(prepare::NothingToGenerate::Reading) => return None,
             Err(missing) => {
                 self.preview.failed = Some(super::sentence(&missing.to_string()));
                 self.preview.asked = None;

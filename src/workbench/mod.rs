@@ -17,6 +17,7 @@ pub mod prepare;
 pub mod preview;
 pub mod proposal;
 pub mod reader;
+pub mod resources;
 mod start;
 pub mod tools;
 pub mod zero_shot;
@@ -43,6 +44,7 @@ use notices::{Level, Notices};
 use preview::Preview;
 use proposal::Proposal;
 use reader::Reader;
+use resources::Resources;
 use tools::Tools;
 use zero_shot::ZeroShot;
 
@@ -83,6 +85,7 @@ pub struct Workbench {
     drawn: Drawn,
     proposal: Option<Proposal>,
     models: Models,
+    resources: Resources,
     jobs: Jobs,
     notices: Notices,
     /// The caret in the prompt, in characters.
@@ -114,6 +117,7 @@ impl Workbench {
             zero_shot: ZeroShot::default(),
             tokens: live::Tokens::default(),
             models: Models::default(),
+            resources: Resources::default(),
             jobs: Jobs::default(),
             notices,
             prompt_caret: 0,
@@ -253,6 +257,11 @@ impl Workbench {
     /// The models on this machine.
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// The files of LoRAs and learned words that the document asks for.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// What runs and what waits.

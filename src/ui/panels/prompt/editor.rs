@@ -6,11 +6,11 @@ use std::sync::Arc;
 use egui::text::{CCursor, CCursorRange};
 use egui::{Color32, Galley, TextBuffer, TextEdit, Ui};
 
-use super::{Field, completion, keys, paint};
+use super::{Field, completion, keys, paint, remarks};
 use crate::document::{Edit, TextField};
 use crate::prompt::highlight::{self, Piece, Role};
 use crate::ui::shell::Cx;
-use crate::ui::text_layout::TextLayout;
+use crate::ui::text_layout::{TextLayout, common};
 use crate::ui::theme::{self, Tokens};
 use crate::workbench::{Command, PanelKind};
 
@@ -23,6 +23,9 @@ pub(super) struct Editor {
     colours: Vec<(usize, Color32)>,
     /// Whether the colours are those of the dark theme.
     is_dark: Option<bool>,
+    /// The text that the document was told to have.
+    expected: Option<String>,
+    remarks: remarks::Current,
 }
 
 impl Editor {
@@ -62,6 +65,7 @@ fn colour(piece: &Piece, tokens: &Tokens) -> Color32 {
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, label: egui::Id) {
     let id = field.id();
     let mut text = cx.workbench.document().text(field.text).to_owned();
+    select_what_changed(ui, cx, field, &text);
     if ui.memory(|memory| memory.has_focus(id))
         && let Some(change) = keys::take(ui, cx, field, &text)
     {
@@ -86,7 +90,14 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, label: egui::Id) 
         .show(ui);
     keeps_focus.restore(ui);
     let response = output.response.response.clone().labelled_by(label);
-    let shown = paint::Shown { editor: &editor, galley: &output.galley, at: output.galley_pos, response: &response };
+    let remarks = editor.remarks.of(cx, field, &text);
+    let shown = paint::Shown {
+        editor: &editor,
+        galley: &output.galley,
+        at: output.galley_pos,
+        response: &response,
+        remarks: &remarks,
+    };
     let shapes = paint::ground(ui, cx, field, &shown);
     ui.painter().set(ground, egui::Shape::Vec(shapes));
     paint::over(ui, cx, field, &shown);
@@ -106,10 +117,23 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, label: egui::Id) 
         caret.map(|caret| output.galley.pos_from_cursor(CCursor::new(caret)).translate(output.galley_pos.to_vec2()));
     cx.view.prompt.editors[field.index] = editor;
     completion::follow(ui, cx, field, &text, &response, caret.zip(place));
+    remarks::show(ui, cx, field, &text, &remarks);
+}
+
+/// After undo and the like, what came or went is selected, as a caret that stayed where it was would be among other words.
+fn select_what_changed(ui: &Ui, cx: &mut Cx<'_>, field: Field, text: &str) {
+    let editor = &mut cx.view.prompt.editors[field.index];
+    let is_own = editor.expected.take_if(|expected| *expected == text).is_some();
+    if is_own || editor.text == text || editor.is_dark.is_none() || !ui.memory(|memory| memory.has_focus(field.id())) {
+        return;
+    }
+    let (prefix, suffix) = common(&editor.text, text);
+    select(ui, field.id(), text, prefix..text.len() - suffix);
 }
 
 /// Replaces the text in a step of its own.
-pub(super) fn set_apart(cx: &Cx<'_>, field: Field, text: String) {
+pub(super) fn set_apart(cx: &mut Cx<'_>, field: Field, text: String) {
+    cx.view.prompt.editors[field.index].expected = Some(text.clone());
     cx.outbox.send(Command::EditApart(Edit::SetText { field: field.text, text }));
 }
 

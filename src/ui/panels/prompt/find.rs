@@ -65,10 +65,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let id = egui::Id::unique("find in prompt");
     let has_focus = ui.memory(|memory| memory.has_focus(id));
     let pressed = |modifiers, key| has_focus && ui.input_mut(|input| input.consume_key(modifiers, key));
-    let closes = pressed(Modifiers::NONE, Key::Escape);
     let mut back = pressed(Modifiers::SHIFT, Key::Enter);
     let mut on = pressed(Modifiers::NONE, Key::Enter);
-    let mut is_closed = closes;
+    let mut is_closed = false;
     ui.horizontal(|ui| {
         let label = ui.label(RichText::new("Find").small().color(theme::tokens(ui).faint));
         let edit = TextEdit::singleline(&mut find.text).id(id).hint_text("Words in the prompts").desired_width(140.0);
@@ -78,6 +77,8 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
             info.current_text_value = Some(find.text.clone());
             info
         });
+        // Escape takes the keyboard away before anybody sees it.
+        is_closed |= response.lost_focus() && ui.input(|input| input.key_pressed(Key::Escape));
         if std::mem::take(&mut find.wants_focus) {
             response.request_focus();
         }

@@ -73,7 +73,6 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
             })
             .inner;
         editor::show(ui, cx, field, label.id);
-        remarks::show(ui, cx, field);
         if cx.workbench.preferences().prompt_chips {
             chips::show(ui, cx, field);
         }

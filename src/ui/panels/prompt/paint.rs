@@ -23,6 +23,7 @@ pub(super) struct Shown<'a> {
     pub(super) galley: &'a Galley,
     pub(super) at: Pos2,
     pub(super) response: &'a egui::Response,
+    pub(super) remarks: &'a [Diagnostic],
 }
 
 impl Shown<'_> {
@@ -81,8 +82,7 @@ fn weight_ground(weight: f32, more: Color32, less: Color32) -> Color32 {
 pub(super) fn over(ui: &Ui, cx: &Cx<'_>, field: Field, shown: &Shown<'_>) {
     let tokens = theme::tokens(ui);
     let painter = ui.painter_at(shown.response.rect.intersect(ui.clip_rect()));
-    let remarks = remarks::current(cx, field, &shown.editor.text);
-    for remark in &remarks {
+    for remark in shown.remarks {
         let stroke = Stroke::new(1.2, remarks::colour(remark.severity, tokens));
         for place in shown.places(ui, widened(remark, &shown.editor.text)) {
             painter.add(Shape::line(wave(place), stroke));
@@ -104,13 +104,13 @@ pub(super) fn over(ui: &Ui, cx: &Cx<'_>, field: Field, shown: &Shown<'_>) {
             near = near.or(at.map(|_| border));
         }
     }
-    tell(shown, &remarks, near);
+    tell(shown, near);
 }
 
-fn tell(shown: &Shown<'_>, remarks: &[Diagnostic], near: Option<&Border>) {
+fn tell(shown: &Shown<'_>, near: Option<&Border>) {
     let Some((_, byte)) = shown.hovered() else { return };
     let touched: Vec<&Diagnostic> =
-        remarks.iter().filter(|remark| remark.span.start <= byte && byte <= remark.span.end).collect();
+        shown.remarks.iter().filter(|remark| remark.span.start <= byte && byte <= remark.span.end).collect();
     if let Some(border) = near {
         let text = format!(
             "Chunk {} begins here: the model reads {} tokens at a time, and words in different chunks do not know of each other.",

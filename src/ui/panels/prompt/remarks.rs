@@ -1,6 +1,7 @@
 //! What is said about a text, below it, each with its fix where there is one.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use egui::{RichText, Ui};
 
@@ -8,6 +9,7 @@ use super::keys::Change;
 use super::{Field, editor};
 use crate::document::TextField;
 use crate::prompt::diagnostic::{Diagnostic, Fix, Severity};
+use crate::prompt::reading::Reading;
 use crate::ui::shell::Cx;
 use crate::ui::text_layout::common;
 use crate::ui::theme::{self, Tokens};
@@ -15,8 +17,27 @@ use crate::ui::theme::{self, Tokens};
 /// Remarks that are shown below a text; the others are counted.
 const MOST: usize = 5;
 
+/// The remarks on a text, found anew only when it or what is said of it changes.
+#[derive(Default)]
+pub(super) struct Current {
+    of: Option<(String, Arc<Reading>)>,
+    remarks: Arc<[Diagnostic]>,
+}
+
+impl Current {
+    pub(super) fn of(&mut self, cx: &Cx<'_>, field: Field, text: &str) -> Arc<[Diagnostic]> {
+        if let Some(reading) = cx.workbench.reader().reading()
+            && !self.of.as_ref().is_some_and(|(known, of)| known == text && Arc::ptr_eq(of, reading))
+        {
+            self.remarks = current(cx, field, text).into();
+            self.of = Some((text.to_owned(), reading.clone()));
+        }
+        self.remarks.clone()
+    }
+}
+
 /// The remarks on a field's text as it is now: those on an older text are moved along, and left out where it changed.
-pub(super) fn current(cx: &Cx<'_>, field: Field, text: &str) -> Vec<Diagnostic> {
+fn current(cx: &Cx<'_>, field: Field, text: &str) -> Vec<Diagnostic> {
     let Some(reading) = cx.workbench.reader().reading() else { return Vec::new() };
     let (old, remarks) = match field.text {
         TextField::Prompt => (&reading.question.prompt, &reading.remarks),
@@ -85,9 +106,7 @@ fn fixed(text: &str, fix: &Fix) -> Option<Change> {
 }
 
 /// Shows the remarks; a click on one selects what it is about.
-pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field) {
-    let text = &cx.workbench.document().text(field.text).to_owned();
-    let remarks = current(cx, field, text);
+pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, text: &str, remarks: &[Diagnostic]) {
     let tokens = theme::tokens(ui);
     ui.scope(|ui| {
         ui.spacing_mut().item_spacing.y = 2.0;

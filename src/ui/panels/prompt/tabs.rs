@@ -24,7 +24,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
             let label = format!("Prompt {} of {}", index + 1, document.prompt_count());
             response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Tab, true, is_chosen, &label));
             let hover = if prompt.is_empty() { "An empty prompt" } else { prompt };
-            if response.on_hover_text(hover).clicked() && !is_chosen {
+            if response.on_hover_ui(|ui| drop(ui.label(hover))).clicked() && !is_chosen {
                 cx.outbox.send(Command::EditApart(Edit::SelectPrompt(index)));
             }
         }
@@ -50,7 +50,8 @@ fn button(ui: &mut Ui, cx: &Cx<'_>, text: &str, action: Action) -> egui::Respons
 
 /// The first words of a prompt.
 fn title(prompt: &str) -> String {
-    let words = prompt.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A word or two more than fit.
+    let words = prompt.split_whitespace().take(LONGEST).collect::<Vec<_>>().join(" ");
     match words.char_indices().nth(LONGEST) {
         _ if words.is_empty() => "Empty".to_owned(),
         Some((at, _)) => format!("{}…", words.get(..at).unwrap_or_default().trim_end()),
