@@ -1,14 +1,18 @@
 //! The prompt editor's stories by label and role, with a scripted backend: what a person does with keyboard and mouse.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use egui::accesskit::Role;
+use egui::epaint::text::{FallbackRequest, FontProvider};
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
+use egui_system_font_provider::SystemFontProvider;
 use maquette::engine::Backend;
 use maquette::engine::mock::{MockBackend, plausible_output};
+use maquette::store::pictures;
 use maquette::store::preferences::{Preferences, UserFolders};
 use maquette::ui::App;
 
@@ -343,4 +347,69 @@ fn text_of_many_scripts_can_be_edited() {
     assert!(prompt(&harness).ends_with("바다"), "{:?}", prompt(&harness));
     press(&mut harness, Modifiers::NONE, Key::Backspace);
     assert!(prompt(&harness).ends_with('바'));
+}
+
+#[test]
+fn no_character_is_a_box_that_a_font_of_the_system_has() {
+    let provider = Arc::new(SystemFontProvider::new());
+    let text = "여우 キツネ 狐狸 лиса მელა ثعلب 🦊";
+    let fonts = provider.clone();
+    let mut harness = Harness::builder().allow_missing_glyphs().build_ui_state(
+        move |ui, is_set: &mut bool| {
+            if !std::mem::replace(is_set, true) {
+                ui.ctx().add_font_provider(fonts.clone());
+            }
+            ui.label(text);
+        },
+        false,
+    );
+    harness.run_steps(4);
+    let font = egui::FontId::proportional(13.5);
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        let cluster = c.to_string();
+        let request = FallbackRequest { cluster: &cluster, family: &font.family };
+        if provider.font_for(&request).is_some() {
+            assert!(harness.ctx.fonts_mut(|fonts| fonts.has_glyph(&font, c)), "{c} is shown as a box");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn a_dropped_picture_proposes_what_made_it() {
+    let root = files();
+    let mut harness = window(root.path());
+    write(&mut harness, "a fox");
+    press(&mut harness, Modifiers::COMMAND, Key::Enter);
+    wait(&mut harness, |app| !app.workbench().preview().results().is_empty());
+    let made = app(&harness).workbench().preview().results()[0].clone();
+    let ours = root.path().join("ours.png");
+    let record = pictures::job_record(&made.spec, made.seed, &made.model_hash);
+    pictures::write_png(&ours, &made.picture, Some(&record)).unwrap();
+    let theirs = root.path().join("theirs.png");
+    let mut encoder = png::Encoder::new(std::fs::File::create(&theirs).unwrap(), 1, 1);
+    encoder.add_text_chunk("parameters".to_owned(), "a sea\nSteps: 4, Seed: 9, Size: 64x64".to_owned()).unwrap();
+    encoder.write_header().unwrap().write_image_data(&[0]).unwrap();
+    for (path, wanted) in [(ours, "a fox"), (theirs, "a sea")] {
+        write(&mut harness, "something else");
+        harness.input_mut().dropped_files = vec![Arc::new(Dropped(path))];
+        harness.step();
+        wait(&mut harness, |app| app.workbench().proposal().is_some());
+        assert_eq!(prompt(&harness), "something else");
+        harness.run_steps(6);
+        press(&mut harness, Modifiers::NONE, Key::Enter);
+        assert_eq!(prompt(&harness), wanted, "Apply has the keyboard");
+    }
 }

@@ -23,6 +23,8 @@ pub(super) struct Editor {
     colours: Vec<(usize, Color32)>,
     /// Whether the colours are those of the dark theme.
     is_dark: Option<bool>,
+    /// The tab that it was shown in.
+    tab: usize,
     /// The text that the document was told to have.
     expected: Option<String>,
     remarks: remarks::Current,
@@ -120,15 +122,24 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, label: egui::Id) 
     remarks::show(ui, cx, field, &text, &remarks);
 }
 
-/// After undo and the like, what came or went is selected, as a caret that stayed where it was would be among other words.
+/// After undo and the like, what came or went is selected, as a caret that stayed where it was would be among other words. In
+/// another tab, the caret is at the end.
 fn select_what_changed(ui: &Ui, cx: &mut Cx<'_>, field: Field, text: &str) {
+    let tab = cx.workbench.document().tab;
     let editor = &mut cx.view.prompt.editors[field.index];
+    let is_same_tab = std::mem::replace(&mut editor.tab, tab) == tab;
     let is_own = editor.expected.take_if(|expected| *expected == text).is_some();
     if is_own || editor.text == text || editor.is_dark.is_none() || !ui.memory(|memory| memory.has_focus(field.id())) {
         return;
     }
-    let (prefix, suffix) = common(&editor.text, text);
-    select(ui, field.id(), text, prefix..text.len() - suffix);
+    let changed = match is_same_tab {
+        true => {
+            let (prefix, suffix) = common(&editor.text, text);
+            prefix..text.len() - suffix
+        }
+        false => text.len()..text.len(),
+    };
+    select(ui, field.id(), text, changed);
 }
 
 /// Replaces the text in a step of its own.
