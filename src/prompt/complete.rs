@@ -188,7 +188,7 @@ fn words(typed: &str, sources: &Sources<'_>, most: usize) -> Vec<Candidate> {
         let candidate = Candidate { insert: plain_tag(&found.tag.name), label, detail: short_count(found.tag.count) };
         ranked.push(((found.fit, 2), std::cmp::Reverse(found.tag.count), candidate));
     }
-    ranked.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    ranked.sort_by_key(|(fit, count, _)| (*fit, *count));
     ranked.into_iter().take(most).map(|(_, _, candidate)| candidate).collect()
 }
 

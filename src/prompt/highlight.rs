@@ -107,10 +107,11 @@ impl Lexer<'_> {
     fn step(&mut self, at: usize, c: char) -> usize {
         let next = at + c.len_utf8();
         match c {
-            '\\' => match self.rest(next).chars().next() {
-                Some('\\' | '(' | ')' | '[' | ']') => return next + 1,
-                _ => {}
-            },
+            '\\' => {
+                if let Some('\\' | '(' | ')' | '[' | ']') = self.rest(next).chars().next() {
+                    return next + 1;
+                }
+            }
             '#' => {
                 let end = self.rest(at).find('\n').map_or(self.text.len(), |length| at + length);
                 self.marks.push((at..end, Role::Comment));
@@ -132,10 +133,11 @@ impl Lexer<'_> {
             ']' => self.close_square(at),
             '}' => self.close_brace(at),
             ':' => return self.colon(at),
-            '|' => match self.open.last_mut() {
-                Some(Open::Square { bars, .. } | Open::Brace { bars, .. }) => bars.push(at),
-                _ => {}
-            },
+            '|' => {
+                if let Some(Open::Square { bars, .. } | Open::Brace { bars, .. }) = self.open.last_mut() {
+                    bars.push(at);
+                }
+            }
             _ if c.is_ascii_uppercase() => return self.keyword(at),
             _ => return at + self.plain(at),
         }

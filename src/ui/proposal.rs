@@ -10,6 +10,8 @@ use crate::workbench::proposal::{Change, Field, Proposal};
 
 /// Letters of a value that a row shows.
 const LONGEST: usize = 160;
+/// Bytes of a value that stands beside its name.
+const ONE_LINE: usize = 32;
 
 /// What is not to be taken over.
 #[derive(Default)]
@@ -31,7 +33,8 @@ pub(super) fn show(ctx: &Context, cx: &mut Cx<'_>) {
         let about = format!("They come from {}. Nothing changes until you take them over.", proposal.source);
         ui.label(RichText::new(about).color(theme::tokens(ui).faint));
         let changes = proposal.changes(cx.workbench.document());
-        egui::ScrollArea::vertical().max_height(ui.ctx().content_rect().height() * 0.5).show(ui, |ui| {
+        let most = ui.ctx().content_rect().height() * 0.5;
+        egui::ScrollArea::vertical().max_height(most).auto_shrink([false, true]).show(ui, |ui| {
             for change in &changes {
                 row(ui, change, &mut cx.view.proposal.without);
             }
@@ -50,21 +53,33 @@ pub(super) fn show(ctx: &Context, cx: &mut Cx<'_>) {
 fn row(ui: &mut Ui, change: &Change, without: &mut Vec<Field>) {
     let tokens = theme::tokens(ui);
     let mut is_wanted = !without.contains(&change.field);
-    if ui.checkbox(&mut is_wanted, change.field.name()).changed() {
-        match is_wanted {
-            true => without.retain(|field| *field != change.field),
-            false => without.push(change.field),
-        }
-    }
     let colour = if is_wanted { tokens.text } else { tokens.faint };
-    ui.indent(change.field, |ui| {
-        if !change.from.is_empty() {
-            let from = RichText::new(short(&change.from)).small().color(tokens.faint).strikethrough();
-            ui.add(egui::Label::new(from).wrap());
+    let from = RichText::new(short(&change.from)).small().color(tokens.faint).strikethrough();
+    let to = if change.to.is_empty() { "(nothing)".to_owned() } else { short(&change.to) };
+    let to = RichText::new(to).small().color(colour);
+    let is_long = change.from.len().max(change.to.len()) > ONE_LINE;
+    ui.horizontal(|ui| {
+        if ui.checkbox(&mut is_wanted, change.field.name()).changed() {
+            match is_wanted {
+                true => without.retain(|field| *field != change.field),
+                false => without.push(change.field),
+            }
         }
-        let to = if change.to.is_empty() { "(nothing)".to_owned() } else { short(&change.to) };
-        ui.add(egui::Label::new(RichText::new(to).small().color(colour)).wrap());
+        if !is_long {
+            if !change.from.is_empty() {
+                ui.label(from.clone());
+            }
+            ui.label(to.clone());
+        }
     });
+    if is_long {
+        ui.indent(change.field, |ui| {
+            if !change.from.is_empty() {
+                ui.add(egui::Label::new(from).wrap());
+            }
+            ui.add(egui::Label::new(to).wrap());
+        });
+    }
 }
 
 fn buttons(ui: &mut Ui, cx: &Cx<'_>, proposal: &Proposal, opens: bool) {

@@ -340,7 +340,7 @@ mod tests {
                         at -= 1;
                     }
                     match step % 4 {
-                        0 => text.insert_str(at, "x"),
+                        0 => text.insert(at, 'x'),
                         1 => text.insert_str(at, " wonderful"),
                         2 => text.insert(at, '\n'),
                         _ => {
@@ -352,7 +352,9 @@ mod tests {
                     let found = layout.lay_out(ui, &text, width, &[(0, Color32::RED)]);
                     let wanted = wanted(ui, &text, width);
                     assert_eq!(shown(&found), shown(&wanted), "step {step} at width {width}");
-                    assert_eq!(found.rect.size(), wanted.rect.size(), "step {step} at width {width}");
+                    // Where a piece begins, fractions of points are rounded anew.
+                    let off = found.rect.size() - wanted.rect.size();
+                    assert!(off.x.abs() < 0.5 && off.y == 0.0, "step {step} at width {width}: {off}");
                 }
             }
             for text in ["", "\n", "a", "a\n", "\n\na", "averyverylongwordwithoutanyspace".repeat(40).as_str()] {

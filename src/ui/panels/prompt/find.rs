@@ -57,6 +57,12 @@ pub(super) fn places(cx: &Cx<'_>, field: Field, text: &str) -> Vec<(Range<usize>
     found.map(|range| (range.clone(), is_current(range))).collect()
 }
 
+fn button(ui: &mut Ui, sign: &str, label: &str, is_enabled: bool) -> bool {
+    let response = ui.add_enabled(is_enabled, egui::Button::new(RichText::new(sign).small()));
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, is_enabled, label));
+    response.on_hover_text(label).clicked()
+}
+
 /// Shows the field while something is looked for.
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let Some(mut find) = cx.view.prompt.find.take() else { return };
@@ -68,9 +74,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let mut back = pressed(Modifiers::SHIFT, Key::Enter);
     let mut on = pressed(Modifiers::NONE, Key::Enter);
     let mut is_closed = false;
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         let label = ui.label(RichText::new("Find").small().color(theme::tokens(ui).faint));
-        let edit = TextEdit::singleline(&mut find.text).id(id).hint_text("Words in the prompts").desired_width(140.0);
+        let edit = TextEdit::singleline(&mut find.text).id(id).hint_text("Words in the prompts").desired_width(120.0);
         let response = ui.add(edit).labelled_by(label.id);
         response.widget_info(|| {
             let mut info = egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Find in prompt");
@@ -87,9 +93,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         if !find.text.is_empty() {
             ui.label(RichText::new(shown).small().color(theme::tokens(ui).faint));
         }
-        back |= ui.add_enabled(count > 0, egui::Button::new("Previous").small()).clicked();
-        on |= ui.add_enabled(count > 0, egui::Button::new("Next").small()).clicked();
-        is_closed |= ui.add(egui::Button::new("Close").small()).clicked();
+        back |= button(ui, "⏴", "Previous place", count > 0);
+        on |= button(ui, "⏵", "Next place", count > 0);
+        is_closed |= button(ui, "×", "Close the search", true);
     });
     let count = find.count();
     if count > 0 && (on || back) {

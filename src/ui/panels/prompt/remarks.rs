@@ -111,21 +111,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, text: &str, remar
     ui.scope(|ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
         for remark in remarks.iter().take(MOST) {
-            ui.horizontal_wrapped(|ui| {
+            ui.horizontal_top(|ui| {
                 ui.label(RichText::new("●").small().color(colour(remark.severity, tokens)));
-                let message = egui::Button::new(RichText::new(&remark.message).small().color(tokens.text));
-                if ui.add(message.frame(false).wrap()).on_hover_text("Selects the words that this is about.").clicked()
-                {
-                    editor::select(ui, field.id(), text, remark.span.clone());
-                    ui.memory_mut(|memory| memory.request_focus(field.id()));
-                }
-                if let Some(fix) = &remark.fix
-                    && ui.add(egui::Button::new(RichText::new(&fix.label).small()).fill(tokens.raised)).clicked()
-                    && let Some(change) = fixed(text, fix)
-                {
-                    editor::select(ui, field.id(), &change.text, change.selection);
-                    editor::set_apart(cx, field, change.text);
-                }
+                ui.vertical(|ui| row(ui, cx, field, text, remark));
             });
         }
         if remarks.len() > MOST {
@@ -133,6 +121,22 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, text: &str, remar
             ui.label(RichText::new(more).small().color(tokens.faint));
         }
     });
+}
+
+fn row(ui: &mut Ui, cx: &mut Cx<'_>, field: Field, text: &str, remark: &Diagnostic) {
+    let tokens = theme::tokens(ui);
+    let message = egui::Button::new(RichText::new(&remark.message).small().color(tokens.text)).frame(false).wrap();
+    if ui.add(message).on_hover_text("Selects the words that this is about.").clicked() {
+        editor::select(ui, field.id(), text, remark.span.clone());
+        ui.memory_mut(|memory| memory.request_focus(field.id()));
+    }
+    if let Some(fix) = &remark.fix
+        && ui.add(egui::Button::new(RichText::new(&fix.label).small()).fill(tokens.raised).small()).clicked()
+        && let Some(change) = fixed(text, fix)
+    {
+        editor::select(ui, field.id(), &change.text, change.selection);
+        editor::set_apart(cx, field, change.text);
+    }
 }
 
 #[cfg(test)]
