@@ -13,9 +13,9 @@ use maquette::base::task::TaskCx;
 use maquette::job::ModelRef;
 use maquette::job::latents::Latents;
 use maquette::job::nets::OtherNets;
-use maquette::job::output::Generated;
+use maquette::job::output::{Generated, TokenCount};
 use maquette::job::sampling::{Emphasis, Sampler, Sampling};
-use maquette::job::spec::{GenerateSpec, InitSpec};
+use maquette::job::spec::{CountTokensSpec, GenerateSpec, InitSpec};
 use maquette::models::diffusion::{Vae, own_side};
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
@@ -299,13 +299,14 @@ fn what_is_no_word_is_not_read() {
     let named = make("a cube<lora:thing:0.5>");
     assert_eq!(named.latents, plain.latents);
     assert!(named.remarks[0].contains("<lora:thing…>"), "{:?}", named.remarks);
-    let counts = model.count_tokens(&["a [cube:red:3] AND ([a, blue])".to_owned()], Emphasis::A1111).unwrap();
-    assert_eq!((counts[0].tokens, counts[0].chunks), (model_tokens(&model, "a, blue"), 1));
+    let count = token_count(&model, "a [cube:red:3] AND ([a, blue])", Emphasis::A1111);
+    assert_eq!((count.tokens, count.chunks), (token_count(&model, "a, blue", Emphasis::None).tokens, 1));
 }
 
-/// Tokens of a text without brackets.
-fn model_tokens(model: &Diffusion, text: &str) -> usize {
-    model.count_tokens(&[text.to_owned()], Emphasis::None).unwrap()[0].tokens
+fn token_count(model: &Diffusion, text: &str, emphasis: Emphasis) -> TokenCount {
+    let (prompt, negative) = (text.to_owned(), String::new());
+    let spec = CountTokensSpec { model: ModelRef::builtin(), prompt, negative, emphasis, steps: 20 };
+    model.tokens(&spec).unwrap().0.count
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod latents;
 pub mod pictures;
 pub mod preferences;
 pub mod presets;
+pub mod prompt_files;
 pub mod runs;
 pub mod samples;
 pub mod sheet;

@@ -55,12 +55,16 @@ pub struct Preferences {
     pub marks_count: bool,
     /// Whether a picture forms while typing.
     pub live_preview: bool,
+    /// Whether the phrases of the prompt are shown as chips, too.
+    pub prompt_chips: bool,
     /// Whether the seed stays as it is from one generation to the next.
     pub seed_locked: bool,
     /// The CLIP that lens and zero-shot use.
     pub clip_model: ModelRef,
     /// The diffusion model.
     pub diffusion_model: ModelRef,
+    /// The prompts that were open, in the document's own form.
+    pub prompts: Option<serde_json::Value>,
     /// Where panels are, in the window's own form.
     pub layout: Option<serde_json::Value>,
     /// Size of the window in points.
@@ -79,9 +83,11 @@ impl Default for Preferences {
             mask_opacity: 0.5,
             marks_count: true,
             live_preview: true,
+            prompt_chips: false,
             seed_locked: false,
             clip_model: ModelRef::builtin(),
             diffusion_model: ModelRef::builtin(),
+            prompts: None,
             layout: None,
             window_size: None,
         }

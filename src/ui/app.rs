@@ -14,14 +14,14 @@ use super::outbox::Outbox;
 use super::shell;
 use super::textures::Textures;
 use super::view::View;
-use super::{about, palette, shortcuts, theme};
+use super::{about, palette, proposal, shortcuts, theme};
 use crate::engine::options::EngineOptions;
 use crate::engine::{Backend, CandleBackend, Engine};
 use crate::job::JobError;
 use crate::store::preferences::{Preferences, Theme, UserFolders};
 use crate::store::presets;
 use crate::workbench::notices::Level;
-use crate::workbench::{Command, FileCommand, LazyBytes, Parts, ViewCommand, Workbench, first_document};
+use crate::workbench::{Command, FileCommand, LazyBytes, PanelKind, Parts, ViewCommand, Workbench, first_document};
 
 /// How long a closing window waits for files that are being saved.
 const SAVE_PATIENCE: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ impl App {
         let (library, warnings) = presets::library(folders.as_ref().map(|f| f.presets.as_path()));
         theme::install(ctx);
         let layout = Layout::from_json(preferences.layout.as_ref());
-        let document = first_document(&library);
+        let document = first_document(&library, &preferences);
         let now = Instant::now();
         Ok(Self {
             workbench: Workbench::new(Parts { engine, wake, document, preferences, folders, library, warnings }),
@@ -110,6 +110,7 @@ impl App {
         self.frame_start = FrameStart::now();
         self.take_dropped_and_pasted(ctx);
         self.dialogs.poll(&mut self.view, &self.outbox);
+        self.view.is_proposed = self.workbench.proposal().is_some();
         shortcuts::consume(ctx, &self.workbench, &self.view, &self.outbox);
         let now = self.started.elapsed();
         for command in self.outbox.take() {
@@ -140,6 +141,7 @@ impl App {
         palette::show(ui.ctx(), &mut cx);
         self.dialogs.show(ui.ctx(), &mut cx);
         about::show(ui.ctx(), &mut cx);
+        proposal::show(ui.ctx(), &mut cx);
         // Commands of this frame are carried out at the start of the next, which must therefore come.
         if !self.outbox.is_empty() {
             self.log.input(self.frame_start);
@@ -160,7 +162,7 @@ impl App {
                 self.outbox.send(Command::Notify { level: Level::Info, text });
             }
             self.view.remember_folder_of(&path);
-            self.outbox.send(Command::File(FileCommand::Open(path)));
+            self.outbox.send(Command::File(FileCommand::OpenDropped(path)));
         }
         let pasted = ctx.input(|i| {
             i.events.iter().find_map(|event| match event {
@@ -219,6 +221,10 @@ impl App {
                 self.layout.bring_to_front(panel);
                 self.view.focus = Some(panel);
             }
+            ViewCommand::FindInPrompt => {
+                self.layout.bring_to_front(PanelKind::Prompt);
+                self.view.prompt.open_find();
+            }
             ViewCommand::About => (self.view.about_open, self.view.about_wants_focus) = (true, true),
             ViewCommand::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         }
@@ -239,6 +245,7 @@ impl App {
     fn remember(&mut self, ctx: Option<&Context>) {
         let mut preferences = self.workbench.preferences().clone();
         preferences.layout = self.layout.to_json();
+        preferences.prompts = serde_json::to_value(self.workbench.document().prompt_tabs()).ok();
         if let Some(size) = ctx.and_then(|ctx| ctx.input(|i| i.viewport().inner_rect)).map(|rect| rect.size()) {
             preferences.window_size = Some([size.x, size.y]);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::compare::CompareRequest;
 use super::notices::{Level, NoticeId};
+use super::proposal::Field;
 use super::tools::{Gesture, Tool};
 use crate::base::geom::Extent;
 use crate::document::Edit;
@@ -17,6 +18,19 @@ use crate::store::preferences::Preferences;
 pub enum Command {
     /// Change the document.
     Edit(Edit),
+    /// Change the document in a step of its own, however soon it follows another.
+    EditApart(Edit),
+    /// Show what parameters from outside would change, if the text holds any.
+    Propose {
+        /// "the clipboard", or the name of a file.
+        source: String,
+        /// The text that may hold parameters.
+        text: String,
+    },
+    /// Take over the parameters that are proposed, but for these.
+    ApplyProposal(Vec<Field>),
+    /// Forget the parameters that are proposed.
+    DropProposal,
     /// The pointer did something on the canvas with the tool in hand.
     Gesture(Gesture),
     /// One step back.
@@ -86,6 +100,8 @@ pub enum Command {
 pub enum FileCommand {
     /// Open a picture file on the canvas.
     Open(PathBuf),
+    /// The same of a file that was dropped on the window; what it says of how it was made is proposed.
+    OpenDropped(PathBuf),
     /// Open a picture for a ControlNet, by index.
     OpenControl(usize, PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
@@ -232,6 +248,8 @@ pub enum ViewCommand {
     ResetLayout,
     /// Bring a panel to the front and put the keyboard there.
     Focus(PanelKind),
+    /// Ask for words to find in the prompts.
+    FindInPrompt,
     /// Show what the program is and under which licences.
     About,
     /// Close the window.

@@ -7,6 +7,7 @@ mod action;
 mod background;
 mod command;
 pub mod compare;
+mod drawn;
 mod fold;
 pub mod grid;
 pub mod jobs;
@@ -16,6 +17,8 @@ pub mod models;
 pub mod notices;
 pub mod prepare;
 pub mod preview;
+pub mod proposal;
+pub mod reader;
 pub mod resources;
 mod start;
 pub mod tools;
@@ -24,6 +27,7 @@ pub mod zero_shot;
 pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
+pub use live::TokenizedPrompts;
 pub use start::first_document;
 
 use std::time::Duration;
@@ -31,16 +35,18 @@ use std::time::Duration;
 use crate::document::{Document, Edit, History};
 use crate::engine::{Engine, InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
-use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
 use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
 use compare::Compare;
+use drawn::Drawn;
 use jobs::Jobs;
 use lens::Lens;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
+use proposal::Proposal;
+use reader::Reader;
 use resources::Resources;
 use tools::Tools;
 use zero_shot::ZeroShot;
@@ -78,6 +84,9 @@ pub struct Workbench {
     preview: Preview,
     zero_shot: ZeroShot,
     tokens: live::Tokens,
+    reader: Reader,
+    drawn: Drawn,
+    proposal: Option<Proposal>,
     models: Models,
     resources: Resources,
     jobs: Jobs,
@@ -98,6 +107,9 @@ impl Workbench {
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
+            reader: Reader::new(parts.folders.as_ref().map(|folders| folders.presets.clone()), parts.wake.clone()),
+            drawn: Drawn::default(),
+            proposal: None,
             background: Background::new(parts.wake.clone()),
             compare: Compare::new(parts.folders.clone(), parts.wake),
             folders: parts.folders,
@@ -123,6 +135,10 @@ impl Workbench {
         self.now = now;
         match command {
             Command::Edit(edit) => self.edit(edit),
+            Command::EditApart(edit) => self.edit_apart(edit),
+            Command::Propose { source, text } => self.propose(&source, &text),
+            Command::ApplyProposal(without) => self.apply_proposal(&without),
+            Command::DropProposal => self.proposal = None,
             Command::Gesture(gesture) => self.gesture(gesture),
             // In the middle of a stroke, the stroke is what there is to take back.
             Command::Undo => {
@@ -231,9 +247,19 @@ impl Workbench {
         &self.zero_shot
     }
 
-    /// How long the prompt and the negative prompt are; `None` until first counted.
-    pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
-        self.tokens.counts
+    /// How the model reads the prompt and the negative prompt; `None` until it first did.
+    pub fn tokens(&self) -> Option<&TokenizedPrompts> {
+        self.tokens.of.as_ref()
+    }
+
+    /// What can be said of the prompts without a model, and the names that they may use.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Parameters from outside that wait to be taken over.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        self.proposal.as_ref()
     }
 
     /// Grids, pairs of results and the parts of the prompt.

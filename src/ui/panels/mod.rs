@@ -8,7 +8,7 @@ mod library;
 mod models;
 mod notices;
 mod preview;
-mod prompt;
+pub(super) mod prompt;
 mod steering;
 mod zero_shot;
 
