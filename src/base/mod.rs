@@ -6,4 +6,5 @@ pub mod cancel;
 pub mod colormap;
 pub mod geom;
 pub mod pixels;
+pub mod statistics;
 pub mod task;

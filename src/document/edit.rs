@@ -6,6 +6,7 @@ use crate::base::pixels::{Paint, Picture};
 use crate::job::annotation::{Mark, MarkShape};
 use crate::job::sampling::Sampling;
 use crate::job::spec::Combine;
+use crate::prompt::stack::Applied;
 
 /// The texts of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +45,8 @@ pub enum Edit {
         /// By what.
         text: String,
     },
+    /// Replaces the templates and styles in use.
+    SetStack(Vec<Applied>),
     /// Replaces the sampling parameters.
     SetSampling(Sampling),
     /// Replaces the strength of inpainting, 0..=1.
@@ -99,6 +102,7 @@ impl Edit {
             Self::SetText { field: TextField::LensPhrase, .. } => "edit lens phrase",
             Self::SetText { field: TextField::Classes, .. } => "edit classes",
             Self::SetText { field: TextField::Templates, .. } => "edit templates",
+            Self::SetStack(_) => "change templates",
             Self::SetSampling(_) => "change sampling",
             Self::SetStrength(_) => "change strength",
             Self::SetCombine(_) => "change ensemble",
@@ -120,6 +124,11 @@ impl Edit {
     pub fn merges_with(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             (Self::SetText { field: a, .. }, Self::SetText { field: b, .. }) => a == b,
+            // Typing into a template's holes; anything else is a step of its own.
+            (Self::SetStack(a), Self::SetStack(b)) => {
+                let same = |(a, b): (&Applied, &Applied)| a.template.name == b.template.name && a.is_off == b.is_off;
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
             (Self::SetSampling(_), Self::SetSampling(_)) | (Self::SetStrength(_), Self::SetStrength(_)) => true,
             _ => false,
         }
@@ -153,6 +162,7 @@ impl Document {
                 self.canvas = Some(Canvas::new(known.unwrap_or(picture).clone(), name.clone()));
             }
             Edit::SetText { field, text } => self.text_mut(*field).clone_from(text),
+            Edit::SetStack(stack) => self.stack.clone_from(stack),
             Edit::SetSampling(sampling) => {
                 if !(1..=Sampling::MAX_STEPS).contains(&sampling.steps) {
                     return Err(EditError::OutOfRange("the number of steps"));
@@ -199,6 +209,7 @@ impl Document {
             Edit::ClearMarks => canvas.marks.clear(),
             Edit::OpenPicture { .. }
             | Edit::SetText { .. }
+            | Edit::SetStack(_)
             | Edit::SetSampling(_)
             | Edit::SetStrength(_)
             | Edit::SetCombine(_) => {}

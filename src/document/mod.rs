@@ -14,6 +14,7 @@ use crate::base::pixels::{Mask, Picture};
 use crate::job::annotation::Mark;
 use crate::job::sampling::Sampling;
 use crate::job::spec::Combine;
+use crate::prompt::stack::{self, Applied};
 
 /// Everything that undo brings back.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Document {
     pub prompt: String,
     /// What to steer away from.
     pub negative: String,
+    /// The templates and styles that are laid over both, in this order.
+    pub stack: Vec<Applied>,
     /// How previews and pictures are sampled.
     pub sampling: Sampling,
     /// How far inpainting departs from the canvas, 0..=1.
@@ -70,6 +73,7 @@ impl Default for Document {
             canvas: None,
             prompt: String::new(),
             negative: String::new(),
+            stack: Vec::new(),
             sampling: Sampling::default(),
             strength: 0.9,
             lens_phrase: String::new(),
@@ -90,6 +94,11 @@ impl Document {
             TextField::Classes => &self.classes,
             TextField::Templates => &self.templates,
         }
+    }
+
+    /// Prompt and negative prompt as a model gets them: under the templates and styles in use.
+    pub fn words(&self) -> (String, String) {
+        stack::compose(&self.stack, &self.prompt, &self.negative)
     }
 
     /// What keeping `self` beside `other` costs in memory, roughly, in bytes.

@@ -61,6 +61,8 @@ pub struct Preferences {
     pub clip_model: ModelRef,
     /// The diffusion model.
     pub diffusion_model: ModelRef,
+    /// What is marked in the library: "modifier foggy", "style Noir".
+    pub favourites: std::collections::BTreeSet<String>,
     /// Where panels are, in the window's own form.
     pub layout: Option<serde_json::Value>,
     /// Size of the window in points.
@@ -82,6 +84,7 @@ impl Default for Preferences {
             seed_locked: false,
             clip_model: ModelRef::builtin(),
             diffusion_model: ModelRef::builtin(),
+            favourites: std::collections::BTreeSet::new(),
             layout: None,
             window_size: None,
         }
@@ -95,13 +98,19 @@ pub struct UserFolders {
     pub config: PathBuf,
     /// Presets that override the shipped ones.
     pub presets: PathBuf,
+    /// What can be made again: thumbnails, measured effects.
+    pub cache: PathBuf,
 }
 
 impl UserFolders {
     /// The places that the system provides for it; `None` if it provides none.
     pub fn of_system() -> Option<Self> {
         let folders = directories::ProjectDirs::from("", "", "maquette")?;
-        Some(Self { config: folders.config_dir().to_owned(), presets: folders.data_dir().join("presets") })
+        Some(Self {
+            config: folders.config_dir().to_owned(),
+            presets: folders.data_dir().join("presets"),
+            cache: folders.cache_dir().to_owned(),
+        })
     }
 
     fn preferences_file(&self) -> PathBuf {
@@ -173,7 +182,7 @@ mod tests {
     use super::*;
 
     fn folders(root: &Path) -> UserFolders {
-        UserFolders { config: root.join("config"), presets: root.join("presets") }
+        UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") }
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(super) struct View {
     /// The own path field, beside the system's dialog.
     pub(super) path_prompt: Option<super::dialogs::PathPrompt>,
     pub(super) focus: Option<PanelKind>,
-    pub(super) library_search: String,
+    pub(super) library: super::panels::LibraryView,
     /// The place of the picture under the pointer, and the one that the status line shows.
     pub(super) hovered: Option<ImagePoint>,
     pub(super) hovered_in_status: Option<ImagePoint>,
@@ -131,7 +131,7 @@ impl ActiveModifiers {
         }
         self.seen = Some((prompt.to_owned(), count));
         let known = library.modifiers.iter().flat_map(|category| &category.modifiers);
-        self.active = known.filter(|text| modifier::contains(prompt, text)).cloned().collect();
+        self.active = known.map(|known| &known.text).filter(|text| modifier::contains(prompt, text)).cloned().collect();
     }
 
     pub(super) fn contains(&self, modifier: &str) -> bool {

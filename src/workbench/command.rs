@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::library::LibraryCommand;
 use super::notices::{Level, NoticeId};
 use super::tools::{Gesture, Tool};
 use crate::base::geom::Extent;
 use crate::document::Edit;
 use crate::engine::JobId;
 use crate::job::annotation::MarkColour;
+use crate::prompt::exchange::Format;
 use crate::store::preferences::Preferences;
 
 /// A request to change something.
@@ -34,8 +36,8 @@ pub enum Command {
     PromptCaret(usize),
     /// Add a modifier to the prompt, or take it out.
     ToggleModifier(String),
-    /// Put the prompt into a template of the library, by index.
-    ApplyTemplate(usize),
+    /// Something about the library.
+    Library(LibraryCommand),
     /// What the preview shows.
     SetPreviewTarget(PreviewTarget),
     /// Make pictures as a batch job.
@@ -197,6 +199,10 @@ pub enum ViewCommand {
     OpenDialog,
     /// Ask for a folder or file with models.
     AddModelsDialog,
+    /// Ask for a file to read into the library.
+    ImportLibraryDialog,
+    /// Ask where to write the library in this format; only the user's part of it if true.
+    ExportLibraryDialog(Format, bool),
     /// Ask where to save the canvas.
     SaveDialog,
     /// Ask where to save a result, by index.

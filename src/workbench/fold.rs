@@ -11,11 +11,10 @@ use super::tools::Gesture;
 use super::{Action, PreviewTarget, Workbench, prepare, sentence};
 use crate::base::pixels::Revision;
 use crate::base::task::Progress;
-use crate::document::{Edit, TextField};
+use crate::document::Edit;
 use crate::engine::{Event, EventKind, JobId, Lane};
 use crate::job::output::Generated;
 use crate::job::{JobError, JobOutput, JobSpec};
-use crate::prompt::{modifier, template};
 
 impl Workbench {
     pub(super) fn fold_events(&mut self) {
@@ -70,6 +69,7 @@ impl Workbench {
             JobOutput::Pictures(generated) => self.on_pictures(id, generated),
             _ => {}
         }
+        self.library_job_finished(id, output);
         self.forget_job(id);
     }
 
@@ -135,6 +135,7 @@ impl Workbench {
     }
 
     fn forget_job(&mut self, id: JobId) {
+        self.library_job_ended(id);
         let slots = [&mut self.tokens.job, &mut self.lens.job, &mut self.zero_shot.job, &mut self.preview.job];
         for slot in slots {
             if *slot == Some(id) {
@@ -155,24 +156,6 @@ impl Workbench {
         if ends {
             self.history.end_gesture();
         }
-    }
-
-    pub(super) fn toggle_modifier(&mut self, text: &str) {
-        let toggled = modifier::toggle(&self.document().prompt, text);
-        self.replace_prompt(toggled);
-    }
-
-    /// A change of the prompt that is not typing: a step of its own.
-    fn replace_prompt(&mut self, text: String) {
-        self.history.end_run();
-        self.edit(Edit::SetText { field: TextField::Prompt, text });
-        self.history.end_run();
-    }
-
-    pub(super) fn apply_template(&mut self, index: usize) {
-        let Some(chosen) = self.library.templates.get(index) else { return };
-        let filled = template::fill_subject(&chosen.text, &self.document().prompt);
-        self.replace_prompt(filled);
     }
 
     pub(super) fn generate(&mut self, count: u32) {
@@ -278,6 +261,7 @@ impl Workbench {
                     self.notices.add(Level::Info, text, None);
                     self.read_models();
                 }
+                FileDone::Library(done) => self.fold_library(done),
                 FileDone::Failed { text } => self.notices.add(Level::Error, sentence(&text), None),
             }
         }

@@ -9,6 +9,7 @@ mod command;
 mod fold;
 pub mod jobs;
 pub mod lens;
+pub mod library;
 mod live;
 pub mod models;
 pub mod notices;
@@ -21,6 +22,7 @@ pub mod zero_shot;
 pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
+pub use library::LibraryCommand;
 pub use start::first_document;
 
 use std::time::Duration;
@@ -34,6 +36,7 @@ use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
 use jobs::Jobs;
 use lens::Lens;
+use library::Shelf;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
@@ -67,7 +70,7 @@ pub struct Workbench {
     /// As last written to disk.
     saved_preferences: Preferences,
     preferences: Preferences,
-    library: Library,
+    shelf: Shelf,
     tools: Tools,
     lens: Lens,
     preview: Preview,
@@ -85,9 +88,10 @@ impl Workbench {
     /// A workbench from its parts.
     pub fn new(parts: Parts) -> Self {
         let mut notices = Notices::default();
-        for warning in parts.warnings {
-            notices.add(Level::Warning, warning, None);
+        for warning in &parts.warnings {
+            notices.add(Level::Warning, sentence(warning), None);
         }
+        let shelf = Shelf::new(parts.library, parts.warnings, parts.folders.as_ref(), parts.wake.clone());
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
@@ -95,7 +99,7 @@ impl Workbench {
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,
-            library: parts.library,
+            shelf,
             tools: Tools::default(),
             lens: Lens::default(),
             preview: Preview::default(),
@@ -128,7 +132,7 @@ impl Workbench {
             Command::SetPreferences(preferences) => self.preferences = *preferences,
             Command::PromptCaret(caret) => self.prompt_caret = caret,
             Command::ToggleModifier(modifier) => self.toggle_modifier(&modifier),
-            Command::ApplyTemplate(index) => self.apply_template(index),
+            Command::Library(command) => self.library_command(command),
             Command::SetPreviewTarget(target) => self.preview.set_target(target),
             Command::Generate { count } => self.generate(count),
             Command::SendToCanvas(index) => self.send_to_canvas(index),
@@ -154,7 +158,9 @@ impl Workbench {
         self.now = now;
         self.fold_background();
         self.fold_events();
-        self.submit_live()
+        self.follow_presets();
+        let due = self.submit_live();
+        due.into_iter().chain(self.look_up_kept()).min()
     }
 
     /// Writes the preferences if they changed since they were last written.
@@ -196,7 +202,12 @@ impl Workbench {
 
     /// What can be picked from.
     pub fn library(&self) -> &Library {
-        &self.library
+        self.shelf.library()
+    }
+
+    /// What goes with it: thumbnails, measured effects, warnings.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// The tool in hand.

@@ -10,6 +10,8 @@ mod preview;
 mod prompt;
 mod zero_shot;
 
+pub(super) use library::LibraryView;
+
 use egui::{RichText, Ui};
 
 use super::shell::Cx;
