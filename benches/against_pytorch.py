@@ -1,10 +1,10 @@
-"""Times Maquette against PyTorch in one run: random weights of full size, the same threads, processor seconds.
+"""Times Maquette against PyTorch and candle-transformers in one run: random weights of full size, the same threads, processor seconds.
 
     python -m venv venv && venv/bin/pip install torch diffusers transformers
     cargo build --release
-    venv/bin/python benches/against_pytorch.py [--threads 1] [--folder FOLDER]
+    venv/bin/python benches/against_pytorch.py [--threads 1] [--folder FOLDER] [--without-candle]
 
-Makes a Stable Diffusion 1.5 and a CLIP ViT-B/32 of random numbers (kept in FOLDER, if that is given), times every part in both
+Makes a Stable Diffusion 1.5 and a CLIP ViT-B/32 of random numbers (kept in FOLDER, if that is given), times every part in all three
 and prints a table. The fastest run of each part counts. The peak of memory is that of a process that makes one whole 512x512 picture in a few steps with guidance.
 """
 
@@ -98,6 +98,16 @@ def reference_picture(folder, threads):
     pipeline("a red apple", num_inference_steps=STEPS, guidance_scale=5.0)
 
 
+def candle(folder, threads):
+    """Of candle-transformers: processor seconds of each part."""
+    threads = {"RAYON_NUM_THREADS": str(threads), "CANDLE_NUM_THREADS": str(threads)}
+    command = ["cargo", "bench", "--bench", "candle", "--", str(folder.resolve())]
+    root = Path(__file__).parent.parent
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root, env=os.environ | threads).stdout
+    parts = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    return {part["part"]: part["cpu_seconds"] for part in parts}
+
+
 def maquette(command, threads):
     return subprocess.run([PROGRAM, *command, "--threads", str(threads)], check=True, capture_output=True, text=True).stdout
 
@@ -116,6 +126,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the models are, or are to be kept")
+    parser.add_argument("--without-candle", action="store_true", help="leave the column of candle-transformers empty")
     parser.add_argument("--picture", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.picture:
@@ -131,14 +142,17 @@ def main():
                 if report.get(part):
                     ours.setdefault(part, report[part]["cpu_seconds"])
         theirs = reference(folder, args.threads)
-        print("| part | Maquette | PyTorch | ratio |\n|---|---|---|---|")
+        others = {} if args.without_candle else candle(folder, args.threads)
+        print("| part | Maquette | PyTorch | candle-transformers | Maquette / PyTorch |\n|---|---|---|---|---|")
         for part in PARTS:
-            print(f"| {part.replace('_', ' ')}, CPU seconds | {ours[part]:.3f} | {theirs[part]:.3f} | {ours[part] / theirs[part]:.2f} |")
+            third = f"{others[part]:.3f}" if part in others else ""
+            ratio = ours[part] / theirs[part]
+            print(f"| {part.replace('_', ' ')}, CPU seconds | {ours[part]:.3f} | {theirs[part]:.3f} | {third} | {ratio:.2f} |")
         own = [str(PROGRAM), "generate", "--model", str(folder / "sd15"), "--prompt", "a red apple", "--steps", str(STEPS)]
         own += ["--size", "512x512", "--seed", "1", "--threads", str(args.threads), "--out", str(Path(temporary) / "picture.png")]
         other = [sys.executable, __file__, "--picture", "--folder", str(folder), "--threads", str(args.threads)]
         memory = peak_of(own), peak_of(other)
-        print(f"| a 512x512 picture, peak memory in MB | {memory[0]:.0f} | {memory[1]:.0f} | {memory[0] / memory[1]:.2f} |")
+        print(f"| a 512x512 picture, peak memory in MB | {memory[0]:.0f} | {memory[1]:.0f} | | {memory[0] / memory[1]:.2f} |")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ use maquette::store::{presets, samples};
 fn live(c: &mut Criterion) {
     let catalogue = Catalogue::load(presets::model_catalogues(None).unwrap().0, None).unwrap();
     let files = |family| catalogue.resolve(&ModelRef::builtin(), family).unwrap();
-    let clip = Clip::load(&files(Family::Clip), DType::F32, &Device::Cpu).unwrap();
+    let clip = Clip::load(&files(Family::Clip), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let diffusion = Diffusion::load(&files(Family::Diffusion), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let (sample, cx) = (samples::open(samples::names()[0]).unwrap(), TaskCx::detached());
     c.bench_function("phrase", |b| b.iter(|| clip.text_encode("a red apple on a blue background", &cx).unwrap()));

@@ -470,6 +470,15 @@ fn every_precision_works_or_says_what_to_use() {
         assert!(output.status.success() && out.exists(), "{precision}: {}", String::from_utf8_lossy(&output.stderr));
     }
     let out = folder.path("bf16.png");
+    if maquette::models::kernels::can_multiply_pairs() {
+        assert!(heatmap("bf16", &out).status.success() && out.exists());
+        let report = json(&["--precision", "bf16", "bench", "--json"]);
+        for part in ["text_encode", "image_encode", "denoise_step"] {
+            let error = report[part]["relative_error"].as_f64().unwrap();
+            assert!(error > 1e-5 && error < 0.03, "{part}: {error}");
+        }
+        return;
+    }
     refused(
         &["--precision", "bf16", "heatmap", "--image", &sample(), "--text", "a cat", "--out", &text(&out)],
         "--precision f32",

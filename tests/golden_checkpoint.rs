@@ -11,7 +11,7 @@ use maquette::job::ModelRef;
 use maquette::job::sampling::{Emphasis, Sampling};
 use maquette::job::spec::GenerateSpec;
 use maquette::models::clip::TextTower;
-use maquette::models::diffusion::{AddedText, Conditions, Unet, Vae};
+use maquette::models::diffusion::{AddedText, Autoencoder, Conditions, Source, Unet, Vae};
 use maquette::models::files::checkpoint::{Checkpoint, Kind};
 use maquette::models::files::{ModelFiles, sha256_of};
 use maquette::models::tokenizer::ClipTokenizer;
@@ -67,7 +67,7 @@ fn every_part_of_a_single_file_equals_diffusers() {
         check("decoded", &vae.decode(get("z"), &cx).unwrap(), get("decoded"));
         for (number, folder) in ["text_encoder", "text_encoder_2"].into_iter().enumerate() {
             let Some(files) = files.sub(folder) else { continue };
-            let tower = TextTower::load_folder(&files, DType::F32, &Device::Cpu).unwrap();
+            let tower = TextTower::load_folder(&files, DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
             let states = tower.forward(std::slice::from_ref(&ids), &cx).unwrap();
             check(folder, &states, get(&format!("text.{number}")));
             if number == 1 {
@@ -113,6 +113,41 @@ fn a_single_file_is_a_model_like_any_other() {
     assert_eq!(second.encode_padded("a").unwrap().ids.last(), Some(&0), "open_clip fills up with !");
     assert!(files.has("model_index.json") && !files.has("tokenizer"));
     assert!(files.read("nothing").is_err() && files.weights("model.safetensors").is_err());
+}
+
+#[test]
+fn an_autoencoder_in_a_single_file_equals_diffusers_under_all_names() {
+    const NET: &str = "diffusion_pytorch_model.safetensors";
+    let expected = candle_core::safetensors::load(golden("checkpoint/expected.safetensors"), &Device::Cpu).unwrap();
+    let (folder, _, files) = open("sd1");
+    let at = |name: &str| folder.path().join(name);
+    let bare = |name: &str| name.strip_prefix("first_stage_model.").map(str::to_owned);
+    write("sd1", &at("trained.safetensors"), bare);
+    let weights = files.sub("vae").unwrap().weights(NET).unwrap();
+    let cx = TaskCx::detached();
+    let vb = weights.tensors(DType::F32, &Device::Cpu, &cx);
+    let tensors =
+        weights.names().map(|name| (name.to_owned(), vb.get_unchecked(name).unwrap())).collect::<HashMap<_, _>>();
+    candle_core::safetensors::save(&tensors, at("renamed.safetensors")).unwrap();
+    let (_keep, _, xl) = open("sdxl");
+    let own =
+        |files: &ModelFiles| Autoencoder::load(&files.sub("vae").unwrap(), DType::F32, &Device::Cpu, &cx).unwrap();
+    for file in ["trained.safetensors", "renamed.safetensors", "some model.safetensors"] {
+        let source = Source::at(&at(file)).unwrap();
+        let load = |own: &Autoencoder| Autoencoder::load_from(&source, own, DType::F32, &Device::Cpu, &cx).unwrap();
+        let vae = load(&own(&files));
+        check(file, &vae.decode(&expected["sd1.z"], &cx).unwrap(), &expected["sd1.decoded"]);
+        check(file, &vae.encode_mean(&expected["sd1.picture"], &cx).unwrap(), &expected["sd1.encoded"]);
+        // Latents are scaled as those of the model that it is used with.
+        let scaled = (&expected["sd1.z"] * (0.13025 / 0.18215)).unwrap();
+        check("as in SDXL", &load(&own(&xl)).decode(&scaled, &cx).unwrap(), &expected["sd1.decoded"]);
+        let hash = source.files().sha256(&[], &cx).unwrap();
+        assert_eq!(hash, sha256_of(&at(file), &cx).unwrap());
+    }
+    write("sd1", &at("half.safetensors"), |name| bare(name).filter(|name| !name.starts_with("decoder.mid")));
+    let source = Source::at(&at("half.safetensors")).unwrap();
+    let error = Autoencoder::load_from(&source, &own(&files), DType::F32, &Device::Cpu, &cx).err().unwrap().to_string();
+    assert!(error.contains("half.safetensors") && error.contains("decoder.mid_block"), "{error}");
 }
 
 #[test]
@@ -194,7 +229,12 @@ fn other_and_damaged_files_are_refused_with_the_reason() {
             let opened = Checkpoint::open(&path).and_then(|checkpoint| checkpoint.folder(&tokenizer()));
             let loaded = opened.and_then(|files| {
                 Diffusion::load(&files, DType::F32, &Device::Cpu, &TaskCx::detached())?;
-                TextTower::load_folder(&files.sub("text_encoder").unwrap(), DType::F32, &Device::Cpu)
+                TextTower::load_folder(
+                    &files.sub("text_encoder").unwrap(),
+                    DType::F32,
+                    &Device::Cpu,
+                    &TaskCx::detached(),
+                )
             });
             assert!(loaded.is_err(), "{name} {shape:?}");
         }

@@ -92,7 +92,7 @@ fn a_long_text_is_cut_and_keeps_its_end() {
 fn embeddings_are_those_of_transformers() {
     let expected = expected();
     for model in MODELS {
-        let clip = Clip::load(&files(model), DType::F32, &Device::Cpu).unwrap();
+        let clip = Clip::load(&files(model), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
         let cx = TaskCx::detached();
         for (index, text) in TEXTS.iter().enumerate() {
             let (ours, _) = clip.text_encode(text, &cx).unwrap();
@@ -124,7 +124,7 @@ fn patches_at_another_size_are_those_of_transformers() {
 #[test]
 fn a_heatmap_is_the_cosine_of_patches_and_phrase() {
     let expected = expected();
-    let clip = Clip::load(&files("quick"), DType::F32, &Device::Cpu).unwrap();
+    let clip = Clip::load(&files("quick"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let spec = HeatmapSpec {
         model: ModelRef::builtin(),
         image: MarkedPicture { picture: picture(), marks: Vec::new() },
@@ -147,8 +147,12 @@ fn damaged_models_say_which_file_and_why() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
-    let message =
-        || Clip::load(&ModelFiles::Folder(copy.path().to_owned()), DType::F32, &Device::Cpu).err().unwrap().to_string();
+    let message = || {
+        Clip::load(&ModelFiles::Folder(copy.path().to_owned()), DType::F32, &Device::Cpu, &TaskCx::detached())
+            .err()
+            .unwrap()
+            .to_string()
+    };
     let weights = copy.path().join("model.safetensors");
     let whole = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();

@@ -248,7 +248,7 @@ fn logits_and_probabilities_are_the_references() {
 #[test]
 fn a_text_tower_alone_has_its_projection() {
     let expected = Expected::read();
-    let tower = TextTower::load_folder(&files("hf_text"), DType::F32, &Device::Cpu).unwrap();
+    let tower = TextTower::load_folder(&files("hf_text"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let ids = expected.ids("hf_text/ids");
     let states = tower.forward(&ids, &TaskCx::detached()).unwrap();
     expected.compare("hf_text/last", &states);
@@ -275,7 +275,7 @@ fn tokens_are_those_of_the_reference() {
     let expected = Expected::read();
     for (model, texts) in [("hf_sharded", 4), ("open_clip_plain", 4), ("siglip", 5), ("siglip2", 5)] {
         let net = load(model);
-        let tokenizer = ClipTokenizer::load(&files(model)).unwrap().for_tower(&net.text);
+        let tokenizer = ClipTokenizer::load(&files(model)).unwrap().for_tower(net.text.config());
         for (index, text) in TEXTS.iter().take(texts).enumerate() {
             let theirs = expected.ids(&format!("{model}/ids_{index}")).remove(0);
             let ours = match model {
@@ -303,7 +303,7 @@ fn a_text_cut_at_its_end_token_is_the_whole_text() {
     let (expected, cx) = (Expected::read(), TaskCx::detached());
     for model in ["hf_sharded", "open_clip_plain"] {
         let net = load(model);
-        assert!(!net.text.needs_padding());
+        assert!(!net.text.config().needs_padding());
         let ids = expected.ids(&format!("{model}/ids")).remove(0);
         let end = ids.iter().position(|id| id == ids.iter().max().unwrap()).unwrap();
         let embedding = |ids: Vec<u32>| {
@@ -313,7 +313,7 @@ fn a_text_cut_at_its_end_token_is_the_whole_text() {
         let (cut, whole) = (embedding(ids[..=end].to_vec()), embedding(ids));
         assert!(cut.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-6));
     }
-    assert!(load("siglip").text.needs_padding() && load("open_clip_custom").text.needs_padding());
+    assert!(load("siglip").text.config().needs_padding() && load("open_clip_custom").text.config().needs_padding());
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn every_filter_is_pillows_to_the_byte() {
 #[test]
 fn siglip_scores_classes_one_by_one_and_makes_heatmaps() {
     let (cx, model) = (TaskCx::detached(), maquette::job::ModelRef::builtin());
-    let clip = Clip::load(&files("siglip"), DType::F32, &Device::Cpu).unwrap();
+    let clip = Clip::load(&files("siglip"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let image = MarkedPicture { picture: picture(), marks: Vec::new() };
     for combine in Combine::ALL {
         let table = |classes: &[&str]| {
@@ -388,7 +388,7 @@ fn changed(model: &str, change: impl Fn(&Path)) -> String {
         std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
     change(copy.path());
-    let result = Clip::load(&ModelFiles::Folder(copy.path().to_owned()), DType::F32, &Device::Cpu);
+    let result = Clip::load(&ModelFiles::Folder(copy.path().to_owned()), DType::F32, &Device::Cpu, &TaskCx::detached());
     result.err().map_or_else(String::new, |error| error.to_string())
 }
 
@@ -479,7 +479,7 @@ fn damaged_bytes_and_numbers_never_cause_a_panic() {
             }
             std::fs::write(path, &bytes).unwrap();
             // A change may be harmless; then the model must run, or say why it does not.
-            if let Ok(clip) = Clip::load(&files, DType::F32, &Device::Cpu) {
+            if let Ok(clip) = Clip::load(&files, DType::F32, &Device::Cpu, &TaskCx::detached()) {
                 let _ = clip.text_encode("a red dog", &cx);
                 let _ = clip.image_encode(&picture(), &cx);
                 let image = MarkedPicture { picture: picture(), marks: Vec::new() };

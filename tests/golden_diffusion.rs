@@ -168,7 +168,8 @@ fn autoencoders_equal_diffusers() {
 #[test]
 fn text_states_equal_transformers() {
     let expected = expected();
-    let tower = TextTower::load_folder(&files("sd1/text_encoder"), DType::F32, &Device::Cpu).unwrap();
+    let tower =
+        TextTower::load_folder(&files("sd1/text_encoder"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     let tokenizer = ClipTokenizer::load(&files("sd1/tokenizer")).unwrap();
     for (text, name) in [("A  red cube", "text.prompt"), ("blurry", "text.negative")] {
         let ids = tokenizer.encode_padded(text).unwrap().ids;

@@ -48,7 +48,8 @@ impl Sd1 {
         let files = |name: &str| ModelFiles::Folder(golden("diffusion/sd1").join(name));
         Self {
             unet: Unet::load(&files("unet"), DType::F32, &Device::Cpu).unwrap(),
-            text: TextTower::load_folder(&files("text_encoder"), DType::F32, &Device::Cpu).unwrap(),
+            text: TextTower::load_folder(&files("text_encoder"), DType::F32, &Device::Cpu, &TaskCx::detached())
+                .unwrap(),
             expected: expected(),
         }
     }
@@ -58,7 +59,7 @@ impl Sd1 {
     }
 
     fn lora(&self, file: &str) -> Result<Lora> {
-        Lora::load(&golden("lora").join(file), &self.nets())
+        Lora::load(&golden("lora").join(file), &self.nets(), &TaskCx::detached())
     }
 
     fn run_unet(&self) -> Tensor {
@@ -127,14 +128,14 @@ fn the_names_of_the_original_code_are_understood() {
     let run = || unet.forward(&expected["x"], 321.5, &conditions, None, None, &TaskCx::detached()).unwrap();
     assert!(difference(&run(), &expected["xl_none.unet"]) < 1e-5);
     let nets = Nets { unet: &unet, text: Vec::new() };
-    let lora = Lora::load(&golden("lora/sgm.safetensors"), &nets).unwrap();
+    let lora = Lora::load(&golden("lora/sgm.safetensors"), &nets, &TaskCx::detached()).unwrap();
     assert_eq!(lora.remark(), None);
     lora.add(&nets, 1.0, 1.5);
     let off = difference(&run(), &expected["sgm.unet"]);
     println!("sgm: {off:e}");
     assert!(off < 1e-5, "{off:e}");
     // The text layers of the first file have no place here.
-    let error = Lora::load(&golden("lora/kohya.safetensors"), &nets).err().unwrap().to_string();
+    let error = Lora::load(&golden("lora/kohya.safetensors"), &nets, &TaskCx::detached()).err().unwrap().to_string();
     assert!(error.contains("another kind of model") && error.contains("sd_v1"), "{error}");
 }
 
@@ -215,7 +216,7 @@ fn files_that_do_not_fit_are_refused_with_the_reason() {
     let conv = "lora_unet_down_blocks_0_resnets_0_conv1";
     let one = |tensors: &[(String, &[usize])]| {
         let tensors: Vec<(&str, &[usize])> = tensors.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
-        Lora::load(&zeros(folder.path(), "x.safetensors", &tensors), &model.nets())
+        Lora::load(&zeros(folder.path(), "x.safetensors", &tensors), &model.nets(), &TaskCx::detached())
     };
     let refused = |tensors: &[(String, &[usize])], parts: &[&str]| {
         let error = one(tensors).err().unwrap().to_string();
@@ -257,8 +258,8 @@ fn files_that_do_not_fit_are_refused_with_the_reason() {
     let pickle = folder.path().join("x.pt");
     std::fs::write(&pickle, b"pickle").unwrap();
     for (path, part) in [(pickle, "torch.load(\"x.pt\""), (folder.path().to_owned(), "adapter_model")] {
-        let error = Lora::load(&path, &model.nets()).err().unwrap().to_string();
+        let error = Lora::load(&path, &model.nets(), &TaskCx::detached()).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");
     }
-    assert!(Lora::load(Path::new("nowhere.safetensors"), &model.nets()).is_err());
+    assert!(Lora::load(Path::new("nowhere.safetensors"), &model.nets(), &TaskCx::detached()).is_err());
 }

@@ -77,7 +77,7 @@ fn a_control_net_steers_a_denoiser() {
 #[test]
 fn the_tiny_autoencoder_equals_diffusers() {
     let expected = expected();
-    let tiny = TinyVae::load(&files("tiny"), DType::F32, &Device::Cpu).unwrap();
+    let tiny = TinyVae::load(&files("tiny"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
     assert_eq!(tiny.factor(), 4);
     let cx = TaskCx::detached();
     let picture = ((&expected["picture"] * 2.0).unwrap() - 1.0).unwrap();

@@ -2,9 +2,11 @@
 //! and of ComfyUI, Hugging Face's cache, LoRA files by name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
 #[path = "golden/single_file.rs"]
@@ -73,8 +75,9 @@ impl User {
 
     /// Makes a picture and gives what was said about it.
     fn generate(&self, more: &[&str]) -> Value {
-        let usual = ["generate", "--prompt", "a red cube", "--steps", "1", "--seed", "3", "--size", "16x16"];
-        self.json(&[&usual, more, &["--json", "--out", "out.png"]].concat())
+        let usual = ["generate", "--steps", "1", "--seed", "3", "--size", "16x16"];
+        let prompt: &[&str] = if more.contains(&"--prompt") { &[] } else { &["--prompt", "a red cube"] };
+        self.json(&[&usual, more, prompt, &["--json", "--out", "out.png"]].concat())
     }
 }
 
@@ -129,6 +132,27 @@ fn models_of_the_web_ui_are_used_where_they_lie() {
     assert_eq!(changed["job"]["loras"][0]["sha256"].as_str().unwrap().len(), 64);
     user.refused(&["generate", "--prompt", "x", "--lora", "nothing", "--out", "x.png"], "nothing of this name");
     user.refused(&["generate", "--prompt", "x", "--lora", "queries", "--out", "x.png"], "another kind of model");
+    // The same by its name in the prompt; a file that is given is taken as it was given.
+    let tagged = user.generate(&["--model", "tiny one", "--prompt", "a red cube <lora:queries:0.25:0.5>"]);
+    let strengths = |made: &Value| {
+        let loras = made["job"]["loras"].as_array().unwrap();
+        loras
+            .iter()
+            .map(|lora| (lora["text_strength"].as_f64().unwrap(), lora["unet_strength"].as_f64().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(strengths(&tagged), [(0.25, 0.5)]);
+    assert_eq!(tagged["job"]["loras"][0]["sha256"], changed["job"]["loras"][0]["sha256"]);
+    assert_eq!(tagged["remarks"], changed["remarks"]);
+    let both = ["--model", "tiny one", "--prompt", "a red cube <lora:queries:0.25>", "--lora", "queries:2"];
+    assert_eq!(strengths(&user.generate(&both)), [(2.0, 2.0)]);
+    let webui = user.path("webui").display().to_string();
+    for part in ["<lora:inks:1>", "embedding:inks"] {
+        let arguments = ["generate", "--prompt", part, "--model", "tiny one", "--out", "x.png"];
+        for said in ["the prompt asks for inks", "Looked in", &webui, "maquette models add"] {
+            user.refused(&arguments, said);
+        }
+    }
     let timed = user.json(&["bench", "--model", "tiny one", "--json"]);
     assert!(timed["denoise_step"]["cpu_seconds"].as_f64().unwrap() > 0.0);
     assert!(timed["image_encode"].is_null());
@@ -150,6 +174,12 @@ fn a_check_says_what_something_is_and_what_it_lacks() {
         assert_eq!(numbers * 4, disk, "all of it is 32 bits wide");
         assert_eq!(report["bytes_in_memory"].as_u64().unwrap(), disk);
     }
+    // Large layers at half precision stay so in memory, small ones and tables do not.
+    let halves = |shape: &[usize]| Tensor::zeros(shape, DType::F16, &Device::Cpu).unwrap();
+    let lora = [("a.lora_down.weight", halves(&[1024, 4096])), ("a.lora_up.weight", halves(&[8, 1024]))];
+    candle_core::safetensors::save(&lora.into_iter().collect::<HashMap<_, _>>(), user.path("x.safetensors")).unwrap();
+    let report = user.json(&["models", "check", "x.safetensors", "--json"]);
+    assert_eq!(report["bytes_in_memory"].as_u64().unwrap(), 2 * 1024 * 4096 + 4 * 8 * 1024);
     user.copy(&golden("diffusion/sd1"), "folder");
     let said = user.says(&["models", "check", "folder"]);
     assert!(said.contains("unet") && said.contains("F16") && said.contains("in memory"), "{said}");

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use maquette::base::task::TaskCx;
 use maquette::models::embedding::Embedding;
 use maquette::models::files::checkpoint::Checkpoint;
 use maquette::models::files::{ModelFiles, Weights};
@@ -23,7 +24,7 @@ fn numbers(tensor: &Tensor) -> (Vec<usize>, Vec<f64>) {
 }
 
 fn get(weights: &Weights, name: &str) -> (Vec<usize>, Vec<f64>) {
-    numbers(&weights.builder(DType::F64, &Device::Cpu).get_unchecked(name).unwrap())
+    numbers(&weights.tensors(DType::F64, &Device::Cpu, &TaskCx::detached()).get_unchecked(name).unwrap())
 }
 
 #[test]
@@ -161,7 +162,8 @@ fn files_damaged_at_random_are_refused_or_read() {
             }
             std::fs::write(folder.path().join("x.pt"), &bytes).unwrap();
             let Ok(weights) = open(folder.path(), "x.pt") else { continue };
-            let vb = weights.builder(DType::F32, &Device::Cpu);
+            let cx = TaskCx::detached();
+            let vb = weights.tensors(DType::F32, &Device::Cpu, &cx);
             for name in weights.names() {
                 // Kinds of numbers that are not read, and numbers that are none, are errors.
                 let _ = vb.get_unchecked(name);

@@ -5,13 +5,20 @@ mod window;
 
 use std::path::{Path, PathBuf};
 
+use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable;
+use maquette::document::ControlPicture;
 use maquette::engine::mock::plausible_output;
+use maquette::job::spec::GenerateSpec;
 use maquette::registry::Sort;
 use maquette::store::preferences::Preferences;
 use maquette::ui::App;
-use window::{app, command, folders, press, says, wait};
+use window::{Window, app, click, command, folders, press, says, wait};
+
+fn open<'a>(root: &Path) -> Window<'a> {
+    window::window([1360.0, 1400.0], Some(folders(root)), Preferences::default(), plausible_output)
+}
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -40,8 +47,7 @@ fn models_are_added_by_path_and_chosen() {
     std::fs::remove_dir_all(mine.join("broken sd/vae")).unwrap();
     std::fs::copy(golden("lora/kohya.safetensors"), mine.join("a lora.safetensors")).unwrap();
 
-    let mut harness =
-        window::window([1360.0, 1400.0], Some(folders(root.path())), Preferences::default(), plausible_output);
+    let mut harness = open(root.path());
     command(&mut harness, "Show models");
     wait(&mut harness, |app| app.workbench().models().known().is_some());
     assert!(says(&harness, "builtin") && !says(&harness, "tiny sd"));
@@ -77,4 +83,110 @@ fn models_are_added_by_path_and_chosen() {
     press(&mut harness, Modifiers::NONE, Key::Enter);
     wait(&mut harness, |app| app.workbench().notices().iter().any(|notice| notice.text.contains("no such folder")));
     assert!(names(app(&harness), Sort::Diffusion).contains(&"tiny sd".to_owned()));
+}
+
+/// A folder of things that steer, remembered by the window.
+fn window_with_steering(root: &Path) -> Window<'_> {
+    let mine = root.join("mine");
+    copy(&golden("steered/control0"), &mine.join("edges"));
+    std::fs::copy(golden("lora/kohya.safetensors"), mine.join("ink.safetensors")).unwrap();
+    std::fs::copy(golden("pickle/a1111.pt"), mine.join("mood.pt")).unwrap();
+    std::fs::create_dir_all(root.join("presets")).unwrap();
+    let place = toml::Value::String(mine.display().to_string());
+    std::fs::write(root.join("presets/models.toml"), format!("[[place]]\npath = {place}\n")).unwrap();
+    let mut harness = open(root);
+    wait(&mut harness, |app| app.workbench().models().known().is_some());
+    command(&mut harness, "Show steering");
+    harness
+}
+
+/// Asks for a picture and gives the request that made it.
+fn generate(harness: &mut Window<'_>) -> GenerateSpec {
+    let before = app(harness).workbench().preview().results().len();
+    command(harness, "Generate");
+    wait(harness, |app| app.workbench().preview().results().len() > before);
+    app(harness).workbench().preview().results()[before].spec.clone()
+}
+
+#[test]
+fn loras_are_added_weighed_and_taken_away() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    assert!(generate(&mut harness).loras.is_empty());
+    command(&mut harness, "Show steering");
+    click(&mut harness, "Add LoRA…");
+    click(&mut harness, "ink");
+    let made = generate(&mut harness);
+    assert_eq!(made.loras[0].path, root.path().join("mine/ink.safetensors"));
+    assert_eq!((made.loras[0].unet_strength, made.loras[0].text_strength, made.loras[0].sha256.len()), (1.0, 1.0, 64));
+
+    let strength = |harness: &Window<'_>| app(harness).workbench().document().steering.loras[0].strength;
+    harness.get_by_role_and_label(Role::Slider, "Strength").focus();
+    harness.run_steps(2);
+    press(&mut harness, Modifiers::NONE, Key::ArrowLeft);
+    let weaker = strength(&harness);
+    assert!(weaker < 1.0, "{weaker}");
+    click(&mut harness, "Other strength on words");
+    harness.get_by_role_and_label(Role::Slider, "On words").focus();
+    harness.run_steps(2);
+    press(&mut harness, Modifiers::NONE, Key::ArrowRight);
+    let made = generate(&mut harness);
+    assert_eq!(made.loras[0].unet_strength, weaker);
+    assert!(made.loras[0].text_strength > weaker);
+    click(&mut harness, "ink");
+    assert!(generate(&mut harness).loras.is_empty(), "it is off");
+    click(&mut harness, "Remove ink");
+    assert!(app(&harness).workbench().document().steering.loras.is_empty());
+    command(&mut harness, "Undo");
+    assert!(!app(&harness).workbench().document().steering.loras[0].is_on);
+}
+
+#[test]
+fn what_the_prompt_names_is_found_or_said_to_be_missing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    click(&mut harness, "mood in the negative prompt");
+    assert_eq!(app(&harness).workbench().document().negative, "mood");
+    harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").focus();
+    harness.event(egui::Event::Text("<lora:ink:0.5> ".to_owned()));
+    harness.run_steps(3);
+    let made = generate(&mut harness);
+    assert_eq!(made.embeddings[0].path, root.path().join("mine/mood.pt"));
+    assert_eq!((made.loras[0].unet_strength, made.loras.len()), (0.5, 1));
+    harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").focus();
+    harness.event(egui::Event::Text("<lora:nothing:1>".to_owned()));
+    wait(&mut harness, |app| app.workbench().preview().failure().is_some_and(|text| text.contains("Looked in")));
+    assert!(says(&harness, &root.path().join("mine").display().to_string()));
+    command(&mut harness, "Generate");
+    wait(&mut harness, |app| {
+        app.workbench().notices().iter().any(|notice| notice.text.contains("nothing of this name"))
+    });
+}
+
+#[test]
+fn a_control_net_steers_by_the_canvas_or_by_a_file() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    click(&mut harness, "Add ControlNet…");
+    click(&mut harness, "edges");
+    assert!(says(&harness, "There is no picture on the canvas."));
+    command(&mut harness, "Generate");
+    assert!(app(&harness).workbench().notices().iter().any(|notice| notice.text.contains("follows the canvas")));
+    click(&mut harness, "File…");
+    harness.event(egui::Event::Text(golden("pickle/picture.png").display().to_string()));
+    harness.run_steps(2);
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    let is_file = |app: &App| {
+        let controls = &app.workbench().document().steering.controls;
+        controls
+            .iter()
+            .any(|control| matches!(&control.picture, ControlPicture::File { name, .. } if name == "picture.png"))
+    };
+    wait(&mut harness, is_file);
+    let made = generate(&mut harness);
+    let control = &made.nets.controls[0];
+    assert_eq!(control.model.0, root.path().join("mine/edges").display().to_string());
+    assert_eq!((control.scale, control.start, control.end), (1.0, 0.0, 1.0));
+    command(&mut harness, "Undo");
+    assert!(!is_file(app(&harness)), "the file is gone again");
 }

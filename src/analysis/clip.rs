@@ -62,11 +62,11 @@ impl Clip {
     ///
     /// # Errors
     /// If a file is missing or damaged.
-    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
-        let model = ClipModel::load(files, dtype, device)?;
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
+        let model = ClipModel::load_in(files, dtype, device, cx)?;
         Ok(Self {
             preprocessor: Preprocessor::load(files, model.vision.image_size() as u32, model.convention())?,
-            tokenizer: ClipTokenizer::load(files)?.for_tower(&model.text),
+            tokenizer: ClipTokenizer::load(files)?.for_tower(model.text.config()),
             model,
             texts: RefCell::default(),
             seen: RefCell::default(),
@@ -146,7 +146,7 @@ impl Clip {
     /// If the task is cancelled or the tensor library fails.
     pub fn text_encode(&self, text: &str, cx: &TaskCx<'_>) -> Result<(Vec<f32>, usize)> {
         // Where later tokens cannot change earlier states, nothing behind the end token needs computing.
-        let tokens = match self.model.text.needs_padding() {
+        let tokens = match self.model.text.config().needs_padding() {
             true => self.tokenizer.encode_padded(text)?,
             false => self.tokenizer.encode(text)?,
         };

@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// Megabytes that a model's autoencoder may need before it works in tiles (default: a third of the memory)
     #[arg(long, global = true, value_name = "MB")]
     vae_memory: Option<u64>,
+    /// Give parts of a diffusion model back as soon as they have done their work, and read them again for the next picture
+    #[arg(long, global = true)]
+    low_memory: bool,
 }
 
 impl Args {
@@ -41,6 +44,8 @@ impl Args {
             device: self.device,
             precision: self.precision,
             vae_memory: self.vae_memory,
+            // A single picture needs each part once.
+            frees_parts: self.low_memory || matches!(&self.command, Some(Command::Generate(made)) if made.count == 1),
             presets: UserFolders::of_system().map(|folders| folders.presets),
             yields_to_window: self.command.is_none(),
         }

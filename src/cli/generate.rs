@@ -24,7 +24,7 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     for index in 0..args.count {
         let mut one = spec.clone();
         one.count = 1;
-        one.sampling.seed = spec.sampling.seed.wrapping_add(u64::from(index));
+        one.sampling.seed = spec.sampling.seed_of(index);
         let output = session.run(JobSpec::Generate(one.clone()))?;
         let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
         for (seed, picture) in &generated.pictures {
@@ -90,11 +90,7 @@ fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Fai
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
-        embeddings: args
-            .embedding
-            .iter()
-            .map(|path| lora::prepare_embedding(path, options))
-            .collect::<Result<_, _>>()?,
-        loras: args.lora.iter().map(|one| one.prepare(options)).collect::<Result<_, _>>()?,
+        embeddings: lora::embeddings(&args.embedding, [&args.prompt, &args.negative], options)?,
+        loras: lora::loras(&args.lora, &args.prompt, options)?,
     })
 }

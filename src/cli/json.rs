@@ -68,6 +68,7 @@ pub(super) struct Bench {
     pub(super) schema: u32,
     pub(super) threads: usize,
     pub(super) peak_memory_bytes: u64,
+    pub(super) load: Option<Timing>,
     pub(super) text_encode: Option<Timing>,
     pub(super) image_encode: Option<Timing>,
     pub(super) denoise_step: Option<Timing>,
@@ -76,9 +77,9 @@ pub(super) struct Bench {
 
 impl From<&BenchReport> for Bench {
     fn from(report: &BenchReport) -> Self {
-        let BenchReport { threads, peak_memory_bytes, text_encode, image_encode, denoise_step, decode } =
+        let BenchReport { threads, peak_memory_bytes, load, text_encode, image_encode, denoise_step, decode } =
             report.clone();
-        Self { schema: SCHEMA, threads, peak_memory_bytes, text_encode, image_encode, denoise_step, decode }
+        Self { schema: SCHEMA, threads, peak_memory_bytes, load, text_encode, image_encode, denoise_step, decode }
     }
 }
 

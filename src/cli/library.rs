@@ -381,7 +381,7 @@ fn effect(args: &Effect, session: &mut Session) -> Result<(), Failure> {
     }
     let library = users_library();
     let modifier = args.modifier.trim();
-    let mut measurement = Measurement::new(&document, &preferences, &library, modifier, args.seeds, None)
+    let mut measurement = Measurement::new(&document, &preferences, &library, modifier, args.seeds)
         .ok_or_else(|| Failure::BadInput("there is nothing to generate".to_owned()))?;
     while let Some(spec) = measurement.next() {
         measurement.take(&*session.run(spec)?);

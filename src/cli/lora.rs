@@ -1,16 +1,14 @@
-//! `--lora PATH[:STRENGTH[:TEXT_STRENGTH]]` and `--embedding PATH`.
+//! `--lora PATH[:STRENGTH[:TEXT_STRENGTH]]` and `--embedding PATH`, and the same by name in a prompt.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::models;
 use super::session::Failure;
-use crate::base::task::TaskCx;
 use crate::engine::options::EngineOptions;
 use crate::job::lora::{EmbeddingUse, LoraUse};
-use crate::models::adapters::Lora;
-use crate::models::files::sha256_of;
-use crate::registry::Sort;
+use crate::prompt::named;
+use crate::registry::{self, Catalogue, RegistryError, Sort};
 
 /// A LoRA file and how strongly it is to work.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,25 +44,67 @@ impl FromStr for LoraArgument {
 
 impl LoraArgument {
     /// The same as a part of a job. What is no path may be the name of a LoRA in a remembered place.
-    pub(super) fn prepare(&self, options: &EngineOptions) -> Result<LoraUse, Failure> {
-        let bad = |error: crate::models::ModelError| Failure::BadInput(error.to_string());
+    fn prepare(&self, catalogue: &Catalogue) -> Result<LoraUse, Failure> {
         let Self { mut path, unet_strength, text_strength } = self.clone();
         if !path.exists() {
-            path = models::catalogue(options)?.locate(&path.to_string_lossy(), Sort::Lora).map_err(models::bad)?;
+            path = catalogue.locate(&path.to_string_lossy(), Sort::Lora).map_err(models::bad)?;
         }
-        let sha256 = sha256_of(&Lora::file(&path).map_err(bad)?, &TaskCx::detached()).map_err(bad)?;
-        Ok(LoraUse { path, sha256, text_strength, unet_strength })
+        registry::lora_use(&path, text_strength, unet_strength).map_err(models::bad)
     }
 }
 
-/// A textual inversion as a part of a job. What is no path may be the name of one in a remembered place.
-pub(super) fn prepare_embedding(path: &Path, options: &EngineOptions) -> Result<EmbeddingUse, Failure> {
-    let path = match path.exists() {
-        true => path.to_owned(),
-        false => models::catalogue(options)?.locate(&path.to_string_lossy(), Sort::Embedding).map_err(models::bad)?,
-    };
-    let sha256 = sha256_of(&path, &TaskCx::detached()).map_err(|error| Failure::BadInput(error.to_string()))?;
-    Ok(EmbeddingUse { path, sha256 })
+/// The LoRAs of a job: those of `--lora`, and those that the prompt names. One of the same name is taken as the option says.
+pub(super) fn loras(given: &[LoraArgument], prompt: &str, options: &EngineOptions) -> Result<Vec<LoraUse>, Failure> {
+    let (catalogue, named) = (models::catalogue(options)?, named::loras(prompt));
+    let mut uses: Vec<LoraUse> = given.iter().map(|one| one.prepare(&catalogue)).collect::<Result<_, _>>()?;
+    let is_given =
+        |uses: &[LoraUse], name: &str| uses.iter().any(|one| one.path.file_stem().is_some_and(|stem| *stem == *name));
+    let missing: Vec<_> = named.iter().filter(|lora| !is_given(&uses, &lora.name)).collect();
+    if !missing.is_empty() {
+        let shelf = catalogue.shelf();
+        for lora in missing {
+            let path = &shelf.named(&lora.name, Sort::Lora).map_err(|error| in_prompt(&error, &lora.name))?.path;
+            uses.push(registry::lora_use(path, lora.text_strength, lora.unet_strength).map_err(models::bad)?);
+        }
+    }
+    Ok(uses)
+}
+
+fn in_prompt(error: &RegistryError, name: &str) -> Failure {
+    Failure::BadInput(format!("the prompt asks for {name}: {error}"))
+}
+
+/// The learned words of a job: those of `--embedding`, and those that are known here and that a prompt names.
+pub(super) fn embeddings(
+    given: &[PathBuf],
+    prompts: [&str; 2],
+    options: &EngineOptions,
+) -> Result<Vec<EmbeddingUse>, Failure> {
+    let catalogue = models::catalogue(options)?;
+    let mut uses = Vec::new();
+    for path in given {
+        let path = match path.exists() {
+            true => path.clone(),
+            false => catalogue.locate(&path.to_string_lossy(), Sort::Embedding).map_err(models::bad)?,
+        };
+        uses.push(registry::embedding_use(&path).map_err(models::bad)?);
+    }
+    let shelf = catalogue.shelf();
+    let is_used = |uses: &[EmbeddingUse], path: &Path| uses.iter().any(|one| one.path == path);
+    for found in shelf.of(Sort::Embedding).filter(|found| prompts.iter().any(|text| named::names(text, &found.name))) {
+        if !is_used(&uses, &found.path) {
+            uses.push(registry::embedding_use(&found.path).map_err(models::bad)?);
+        }
+    }
+    for word in prompts.iter().flat_map(|text| named::marked_words(text)) {
+        let names_it =
+            |one: &EmbeddingUse| one.path.file_stem().is_some_and(|stem| named::names(&word, &stem.to_string_lossy()));
+        // A file that was given may call its word something else than itself; whether a prompt names it is said by the job.
+        if given.is_empty() && !uses.iter().any(names_it) {
+            shelf.named(&word, Sort::Embedding).map_err(|error| in_prompt(&error, &word))?;
+        }
+    }
+    Ok(uses)
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ fn print(report: &Report) {
         say!("  {:16} {millions:9.2} M parameters  {:8} {:10.1} MB", part.name, part.precision, megabytes(part.bytes));
     }
     say!(
-        "  {:16} {:9.2} M parameters  {:8} {:10.1} MB on disk, {:.1} MB in memory (32 bits on the CPU)",
+        "  {:16} {:9.2} M parameters  {:8} {:10.1} MB on disk, {:.1} MB in memory (on the CPU)",
         "together",
         report.parameters as f64 / 1e6,
         "",

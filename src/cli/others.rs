@@ -45,6 +45,7 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
     }
     say!("{} threads, peak memory {:.0} MB", report.threads, report.peak_memory_bytes as f64 / 1e6);
     let parts = [
+        ("load", report.load),
         ("text encode", report.text_encode),
         ("image encode", report.image_encode),
         ("denoise step", report.denoise_step),
@@ -52,9 +53,10 @@ pub(super) fn bench(args: &Bench, session: &mut Session) -> Result<(), Failure> 
     ];
     for (name, timing) in parts {
         match timing {
-            Some(Timing { cpu_seconds, wall_seconds, longest_stretch_seconds }) => {
+            Some(Timing { cpu_seconds, wall_seconds, longest_stretch_seconds, relative_error }) => {
                 let [cpu, wall, stretch] = [cpu_seconds, wall_seconds, longest_stretch_seconds].map(|s| s * 1e3);
-                say!("{name:13} {cpu:8.1} ms CPU {wall:8.1} ms wall, at most {stretch:.1} ms without a pause");
+                let error = relative_error.map_or_else(String::new, |error| format!(", {error:.1e} from 32 bits"));
+                say!("{name:13} {cpu:8.1} ms CPU {wall:8.1} ms wall, at most {stretch:.1} ms without a pause{error}");
             }
             None => say!("{name:13} (the model has no such part)"),
         }

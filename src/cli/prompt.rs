@@ -35,8 +35,8 @@ pub(super) enum Prompt {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Explain {
-    /// The prompt
-    #[arg(allow_hyphen_values = true)]
+    /// The prompt; - stands for what is on standard input
+    #[arg(allow_hyphen_values = true, value_parser = given)]
     text: String,
     /// a1111, comfyui, compel, invokeai, novelai or swarmui
     #[arg(long, default_value = "a1111")]
@@ -51,8 +51,8 @@ pub(super) struct Explain {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Expand {
-    /// The template
-    #[arg(allow_hyphen_values = true)]
+    /// The template; - stands for what is on standard input
+    #[arg(allow_hyphen_values = true, value_parser = given)]
     text: String,
     /// Start of the random numbers (default: a random one, which is printed)
     #[arg(long)]
@@ -73,8 +73,8 @@ pub(super) struct Expand {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Convert {
-    /// The prompt
-    #[arg(allow_hyphen_values = true)]
+    /// The prompt; - stands for what is on standard input
+    #[arg(allow_hyphen_values = true, value_parser = given)]
     text: String,
     /// The dialect that it is written in
     #[arg(long)]
@@ -85,6 +85,14 @@ pub(super) struct Convert {
     /// A JSON object on standard output
     #[arg(long)]
     json: bool,
+}
+
+/// The text that an argument stands for.
+fn given(argument: &str) -> Result<String, String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    std::io::read_to_string(std::io::stdin()).map_err(|error| format!("standard input cannot be read: {error}"))
 }
 
 pub(super) fn run(command: &Prompt) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! The changes that can be made to a document, each a value that can be logged, tested and replayed.
 
-use super::{Canvas, Document};
+use super::{Canvas, Document, Steering};
 use crate::base::geom::{ImagePoint, ImageRect};
 use crate::base::pixels::{Paint, Picture};
 use crate::job::annotation::{Mark, MarkShape};
@@ -51,6 +51,8 @@ pub enum Edit {
     SetSampling(Sampling),
     /// Replaces the strength of inpainting, 0..=1.
     SetStrength(f32),
+    /// Replaces what steers beside the prompts.
+    SetSteering(Box<Steering>),
     /// Replaces the way templates are combined.
     SetCombine(Combine),
     /// Paints a straight piece of a brush stroke into the mask.
@@ -105,6 +107,7 @@ impl Edit {
             Self::SetStack(_) => "change templates",
             Self::SetSampling(_) => "change sampling",
             Self::SetStrength(_) => "change strength",
+            Self::SetSteering(_) => "change steering",
             Self::SetCombine(_) => "change ensemble",
             Self::PaintSegment { paint, .. } | Self::PaintRect { paint, .. } | Self::PaintEllipse { paint, .. } => {
                 match paint {
@@ -129,6 +132,7 @@ impl Edit {
                 let same = |(a, b): (&Applied, &Applied)| a.template.name == b.template.name && a.is_off == b.is_off;
                 a.len() == b.len() && a.iter().zip(b).all(same)
             }
+            (Self::SetSteering(a), Self::SetSteering(b)) => a.has_the_parts_of(b),
             (Self::SetSampling(_), Self::SetSampling(_)) | (Self::SetStrength(_), Self::SetStrength(_)) => true,
             _ => false,
         }
@@ -178,6 +182,10 @@ impl Document {
                 }
                 self.strength = *strength;
             }
+            Edit::SetSteering(steering) => {
+                steering.check()?;
+                self.steering = (**steering).clone();
+            }
             Edit::SetCombine(combine) => self.combine = *combine,
             _ => self.apply_to_canvas(edit)?,
         }
@@ -212,6 +220,7 @@ impl Document {
             | Edit::SetStack(_)
             | Edit::SetSampling(_)
             | Edit::SetStrength(_)
+            | Edit::SetSteering(_)
             | Edit::SetCombine(_) => {}
         }
         Ok(())

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::geom::{Extent, ImagePoint, ImageRect};
 use crate::base::pixels::{Paint, Picture};
-use crate::document::{Canvas, TextField};
+use crate::document::{Canvas, ControlChoice, LoraChoice, Steering, TextField};
 use crate::job::annotation::{Mark, MarkColour, MarkShape};
 
 fn prompt(text: &str) -> Edit {
@@ -120,6 +120,37 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         Just(Edit::ClearMarks),
         (0.0f32..1.0).prop_map(Edit::SetStrength),
     ]
+}
+
+#[test]
+fn dragging_a_strength_is_one_step_and_adding_is_another() {
+    let mut history = with_canvas();
+    let mut steering = Steering::default();
+    let set = |history: &mut History, steering: &Steering, millis: u64| {
+        history.apply(Edit::SetSteering(Box::new(steering.clone())), Duration::from_millis(millis))
+    };
+    steering.loras.push(LoraChoice::new("ink", "/ink"));
+    set(&mut history, &steering, 0).unwrap();
+    for (i, strength) in [0.9, 0.8, 0.7].into_iter().enumerate() {
+        steering.loras[0].strength = strength;
+        set(&mut history, &steering, 10 + i as u64).unwrap();
+    }
+    steering.loras[0].is_on = false;
+    set(&mut history, &steering, 20).unwrap();
+    let strengths = |history: &History| -> Vec<(f32, bool)> {
+        history.document().steering.loras.iter().map(|lora| (lora.strength, lora.is_on)).collect()
+    };
+    let mut seen = vec![strengths(&history)];
+    while history.undo() {
+        seen.push(strengths(&history));
+    }
+    assert_eq!(seen, [vec![(0.7, false)], vec![(0.7, true)], vec![(1.0, true)], vec![]]);
+    steering.loras[0].strength = f32::NAN;
+    assert!(set(&mut history, &steering, 5000).is_err());
+    let mut control = ControlChoice::new("edges", "/edges".into());
+    (control.start, control.end) = (0.5, 0.5);
+    let backwards = Steering { controls: vec![control], ..Steering::default() };
+    assert!(set(&mut history, &backwards, 9000).is_err());
 }
 
 proptest! {

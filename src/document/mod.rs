@@ -5,9 +5,11 @@
 
 mod edit;
 mod history;
+mod steering;
 
 pub use edit::{Edit, EditError, TextField};
 pub use history::History;
+pub use steering::{ControlChoice, ControlPicture, LoraChoice, Steering};
 
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
@@ -31,6 +33,8 @@ pub struct Document {
     pub sampling: Sampling,
     /// How far inpainting departs from the canvas, 0..=1.
     pub strength: f32,
+    /// LoRAs and ControlNets.
+    pub steering: Steering,
     /// What the lens looks for when it does not follow the prompt.
     pub lens_phrase: String,
     /// Class names of the zero-shot panel, one a line.
@@ -76,6 +80,7 @@ impl Default for Document {
             stack: Vec::new(),
             sampling: Sampling::default(),
             strength: 0.9,
+            steering: Steering::default(),
             lens_phrase: String::new(),
             classes: String::new(),
             templates: String::new(),
@@ -111,6 +116,6 @@ impl Document {
             let mask = theirs.map_or_else(|| mine.extent().area(), |c| mine.mask.bytes_not_shared_with(&c.mask));
             picture + mask
         });
-        texts + canvas
+        texts + canvas + self.steering.bytes_not_shared_with(&other.steering)
     }
 }

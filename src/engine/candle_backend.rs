@@ -3,23 +3,22 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
 
 use candle_core::{DType, Device};
 
-use super::accounting::{cpu_seconds, peak_memory_bytes, total_memory_bytes};
+use super::accounting::{cpu_seconds, total_memory_bytes};
 use super::backend::Backend;
+use super::bench;
 use super::options::{DeviceChoice, EngineOptions, Precision};
 use crate::analysis::Clip;
-use crate::base::geom::Extent;
-use crate::base::pixels::Picture;
-use crate::base::task::{Progress, Stretches, TaskCx};
-use crate::job::output::{BenchReport, Timing};
-use crate::job::spec::{BenchSpec, CheckQualitySpec, CountTokensSpec};
+use crate::base::heap::Returning;
+use crate::base::task::{Progress, TaskCx};
+use crate::job::spec::{CheckQualitySpec, CountTokensSpec};
 use crate::job::{JobError, JobOutput, JobSpec, ModelRef};
 use crate::models::ModelError;
 use crate::models::files::ModelFiles;
 use crate::models::judge::Judge;
+use crate::models::kernels;
 use crate::pipelines::Diffusion;
 use crate::quality::{self, Subjects};
 use crate::registry::{self, Catalogue, Family};
@@ -34,8 +33,11 @@ pub struct CandleBackend {
     presets: Option<PathBuf>,
     device: Device,
     dtype: DType,
+    /// Whether the CPU multiplies in bf16.
+    is_paired: bool,
     threads: usize,
     vae_memory: u64,
+    frees_parts: bool,
     clip: Slot<Clip>,
     diffusion: Slot<Diffusion>,
 }
@@ -48,14 +50,19 @@ impl CandleBackend {
     pub fn boxed(options: &EngineOptions) -> Result<Box<dyn Backend>, JobError> {
         catalogue(options.presets.as_deref())?;
         let device = device(options.device)?;
-        if device.is_cpu() && options.precision == Precision::Bf16 {
-            return Err(JobError::BadJob("bf16 needs a GPU; use --precision f32 or auto".to_owned()));
+        let is_paired = device.is_cpu() && options.precision == Precision::Bf16;
+        if is_paired && !kernels::can_multiply_pairs() {
+            let text = "this processor does not multiply in bf16 (AVX-512 BF16); use --precision f32 or auto";
+            return Err(JobError::BadJob(text.to_owned()));
         }
+        // Models are loaded and run on this thread alone.
+        kernels::multiply_in_bf16(is_paired);
         if options.yields_to_window {
             yield_to_window();
         }
         let dtype = match options.precision {
             Precision::Auto if device.is_cpu() => DType::F32,
+            Precision::Bf16 if device.is_cpu() => DType::F32,
             Precision::Auto | Precision::F16 => DType::F16,
             Precision::F32 => DType::F32,
             Precision::Bf16 => DType::BF16,
@@ -64,22 +71,25 @@ impl CandleBackend {
             presets: options.presets.clone(),
             device,
             dtype,
+            is_paired,
             threads: rayon::current_num_threads(),
             vae_memory: options
                 .vae_memory
                 .map_or_else(|| total_memory_bytes() / 3, |megabytes| megabytes.saturating_mul(1 << 20)),
+            frees_parts: options.frees_parts,
             clip: RefCell::default(),
             diffusion: RefCell::default(),
         }))
     }
 
-    fn clip(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Clip>, JobError> {
-        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device))
+    pub(super) fn clip(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Clip>, JobError> {
+        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device, cx))
     }
 
-    fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
+    pub(super) fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
         let load = |files: &ModelFiles| {
-            Ok(Diffusion::load(files, self.dtype, &self.device, cx)?.with_vae_memory(self.vae_memory))
+            let model = Diffusion::load(files, self.dtype, &self.device, cx)?.with_vae_memory(self.vae_memory);
+            if self.frees_parts { Ok(model) } else { model.keeping_parts(cx) }
         };
         self.resident(&self.diffusion, model, Family::Diffusion, cx, load)
     }
@@ -103,6 +113,7 @@ impl CandleBackend {
         let catalogue = catalogue(self.presets.as_deref())?;
         let files = catalogue.resolve(model, family).map_err(|error| missing(error.to_string()))?;
         cx.progress(Progress::steps("Loading the model", 0, 0));
+        let _returning = Returning::begin();
         slot.borrow_mut().take();
         let loaded = Rc::new(load(&files).map_err(|error| match error {
             ModelError::Cancelled => JobError::Cancelled,
@@ -112,44 +123,38 @@ impl CandleBackend {
         Ok(loaded)
     }
 
+    /// What it has of `model`: similarity, diffusion.
+    pub(super) fn has(&self, model: &ModelRef) -> Result<(bool, bool), JobError> {
+        let catalogue = catalogue(self.presets.as_deref())?;
+        let [clip, diffusion] = [Family::Clip, Family::Diffusion].map(|family| catalogue.resolve(model, family));
+        match (&clip, &diffusion) {
+            (Err(error), Err(_)) => Err(JobError::ModelMissing { model: model.0.clone(), reason: error.to_string() }),
+            _ => Ok((clip.is_ok(), diffusion.is_ok())),
+        }
+    }
+
+    /// Threads that compute.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// What `work` gives with all products in 32 bits, if they are not anyway.
+    pub(super) fn in_single_precision<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        if !self.is_paired {
+            return None;
+        }
+        let released = || self.release_memory();
+        released();
+        kernels::multiply_in_bf16(false);
+        let result = work();
+        released();
+        kernels::multiply_in_bf16(true);
+        Some(result)
+    }
+
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
         let counts = self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts, spec.emphasis);
         counts.map(JobOutput::TokenCounts).map_err(|error| job_error("Counting", error))
-    }
-
-    fn bench(&self, spec: &BenchSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let catalogue = catalogue(self.presets.as_deref())?;
-        let has = |family| catalogue.resolve(&spec.model, family).is_ok();
-        let mut report = BenchReport {
-            threads: self.threads,
-            peak_memory_bytes: 0,
-            text_encode: None,
-            image_encode: None,
-            denoise_step: None,
-            decode: None,
-        };
-        let time = |run: &dyn Fn(&TaskCx<'_>) -> Result<(), ModelError>| fastest(spec.repeats, run, cx);
-        if has(Family::Clip) {
-            let clip = self.clip(&spec.model, cx)?;
-            let picture = Picture::from_fn(Extent::new(256, 256), |x, y| [x as u8, y as u8, 128]);
-            report.text_encode = Some(time(&|cx| clip.text_encode("a red apple on a blue background", cx).map(drop))?);
-            report.image_encode = Some(time(&|cx| clip.image_encode(&picture, cx).map(drop))?);
-        }
-        if has(Family::Diffusion) {
-            let model = self.diffusion(&spec.model, cx)?;
-            if report.text_encode.is_none() {
-                report.text_encode = Some(time(&|cx| model.text_encode("a red apple", cx).map(drop))?);
-            }
-            report.denoise_step = Some(time(&|cx| model.denoise_once(cx).map(drop))?);
-            report.decode = Some(time(&|cx| model.decode_once(cx).map(drop))?);
-        }
-        if report.text_encode.is_none() {
-            let error = catalogue.resolve(&spec.model, Family::Clip).err();
-            let reason = error.map(|e| e.to_string()).unwrap_or_default();
-            return Err(JobError::ModelMissing { model: spec.model.0.clone(), reason });
-        }
-        report.peak_memory_bytes = peak_memory_bytes();
-        Ok(JobOutput::Bench(report))
     }
 
     fn check_quality(&self, spec: &CheckQualitySpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
@@ -191,12 +196,13 @@ impl Backend for CandleBackend {
             JobSpec::Embed(spec) => {
                 self.clip(&spec.model, cx)?.embed(spec, cx).map(JobOutput::Embeddings).map_err(explain)
             }
-            JobSpec::Bench(spec) => self.bench(spec, cx),
+            JobSpec::Bench(spec) => bench::run(self, spec, cx).map(JobOutput::Bench),
             JobSpec::CheckQuality(spec) => self.check_quality(spec, cx),
         }
     }
 
     fn release_memory(&self) {
+        let _returning = Returning::begin();
         self.clip.borrow_mut().take();
         self.diffusion.borrow_mut().take();
     }
@@ -204,7 +210,8 @@ impl Backend for CandleBackend {
 
 fn catalogue(presets: Option<&Path>) -> Result<Catalogue, JobError> {
     let (shipped, own) = presets::model_catalogues(presets).map_err(JobError::BadJob)?;
-    Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))
+    let catalogue = Catalogue::load(shipped, own.as_deref()).map_err(|error| JobError::BadJob(error.to_string()))?;
+    Ok(presets::model_folder(presets).into_iter().fold(catalogue, Catalogue::with_folder))
 }
 
 /// Lets the threads that compute give way to the window's: a frame that waits for a processor is a frame too late.
@@ -236,7 +243,7 @@ fn device(choice: DeviceChoice) -> Result<Device, JobError> {
     }
 }
 
-fn job_error(during: &str, error: ModelError) -> JobError {
+pub(super) fn job_error(during: &str, error: ModelError) -> JobError {
     match error {
         ModelError::Cancelled => JobError::Cancelled,
         ModelError::BadInput(text) => JobError::BadJob(text),
@@ -250,33 +257,4 @@ fn job_error(during: &str, error: ModelError) -> JobError {
             }
         }
     }
-}
-
-/// Seconds after which no further run is begun.
-const LONGEST: f64 = 20.0;
-
-/// The run with the least processor time; one run goes before them to warm up. Parts that take long are run less often.
-fn fastest(
-    repeats: u32,
-    run: &dyn Fn(&TaskCx<'_>) -> Result<(), ModelError>,
-    cx: &TaskCx<'_>,
-) -> Result<Timing, JobError> {
-    let explain = |error| job_error("Bench", error);
-    run(cx).map_err(explain)?;
-    let (mut best, begun): (Option<Timing>, _) = (None, Instant::now());
-    for _ in 0..repeats.max(1) {
-        if best.is_some() && begun.elapsed().as_secs_f64() > LONGEST {
-            break;
-        }
-        cx.checkpoint()?;
-        let (stretches, cpu, wall) = (Stretches::of(cx), cpu_seconds(), Instant::now());
-        run(&stretches.cx()).map_err(explain)?;
-        let timing = Timing {
-            cpu_seconds: cpu_seconds() - cpu,
-            wall_seconds: wall.elapsed().as_secs_f64(),
-            longest_stretch_seconds: stretches.longest().as_secs_f64(),
-        };
-        best = Some(best.filter(|best| best.cpu_seconds <= timing.cpu_seconds).unwrap_or(timing));
-    }
-    best.ok_or(JobError::Cancelled)
 }

@@ -72,10 +72,16 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
             JobOutput::Embeddings(vec![vec![0.5; 4]; rows])
         }
         JobSpec::Bench(_) => {
-            let timing = Some(Timing { cpu_seconds: 0.02, wall_seconds: 0.01, longest_stretch_seconds: 0.001 });
+            let timing = Some(Timing {
+                cpu_seconds: 0.02,
+                wall_seconds: 0.01,
+                longest_stretch_seconds: 0.001,
+                relative_error: None,
+            });
             JobOutput::Bench(BenchReport {
                 threads: 2,
                 peak_memory_bytes: 1 << 20,
+                load: timing,
                 text_encode: timing,
                 image_encode: timing,
                 denoise_step: timing,

@@ -6,6 +6,7 @@
 
 mod accounting;
 mod backend;
+mod bench;
 mod candle_backend;
 mod event;
 pub mod mock;

@@ -28,7 +28,7 @@ pub enum Precision {
     Auto,
     /// 32 bits.
     F32,
-    /// 16 bits, wide exponent.
+    /// 16 bits, wide exponent; on the CPU, where it has such instructions, in linear layers and attention, and 32 bits elsewhere.
     Bf16,
     /// 16 bits.
     F16,
@@ -47,6 +47,9 @@ pub struct EngineOptions {
     /// `None`.
     #[serde(default)]
     pub vae_memory: Option<u64>,
+    /// Whether parts of a diffusion model are given back as soon as a job needs them no more, and read again by the next job.
+    #[serde(default)]
+    pub frees_parts: bool,
     /// The user's presets, whose `models.toml` adds to the shipped one.
     pub presets: Option<PathBuf>,
     /// Whether the threads that compute give way to a window's.

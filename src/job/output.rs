@@ -142,6 +142,22 @@ pub struct Timing {
     /// The longest time on the clock for which it could neither be stopped nor let more urgent work in.
     #[serde(default)]
     pub longest_stretch_seconds: f64,
+    /// How far the part's output is from that in 32 bits, where it computes in fewer: the root mean square of the difference, as a part of
+    /// the output's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_error: Option<f64>,
+}
+
+impl Timing {
+    /// Both, one after the other.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            wall_seconds: self.wall_seconds + other.wall_seconds,
+            longest_stretch_seconds: self.longest_stretch_seconds.max(other.longest_stretch_seconds),
+            relative_error: None,
+        }
+    }
 }
 
 /// The times of a model's parts; a part that the model lacks is `None`.
@@ -151,6 +167,8 @@ pub struct BenchReport {
     pub threads: usize,
     /// The most memory the process ever held.
     pub peak_memory_bytes: u64,
+    /// Reading the model's files.
+    pub load: Option<Timing>,
     /// One prompt through the text tower.
     pub text_encode: Option<Timing>,
     /// One picture through the vision tower.

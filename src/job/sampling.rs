@@ -302,6 +302,11 @@ pub struct Sampling {
 impl Sampling {
     /// More steps than this are refused.
     pub const MAX_STEPS: u32 = 1000;
+
+    /// The seed of picture `index` of several.
+    pub fn seed_of(&self, index: u32) -> u64 {
+        self.seed.wrapping_add(u64::from(index))
+    }
 }
 
 impl Default for Sampling {

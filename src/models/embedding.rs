@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::error::{ModelError, Result};
 use super::files::{ModelFiles, is_weights};
+use crate::base::task::TaskCx;
 
 /// More vectors than any word has.
 const MOST_VECTORS: usize = 1024;
@@ -76,7 +77,8 @@ impl Embedding {
                 }
             },
         };
-        let vb = weights.builder(DType::F32, &Device::Cpu);
+        let cx = TaskCx::detached();
+        let vb = weights.tensors(DType::F32, &Device::Cpu, &cx);
         let mut vectors = Vec::new();
         for name in &chosen {
             let shape = weights.shape(name).unwrap_or_default();

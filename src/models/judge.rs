@@ -4,8 +4,8 @@
 //! `assets/models/train/train_judge.py` trains it: diffusers' encoder over a few pixels at a time; for each cell logits of
 //! things (and of none), styles, backgrounds and effects (and of none), the last three averaged over the cells.
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::diffusion::{Encoder, EncoderConfig};
@@ -81,14 +81,15 @@ impl Judge {
         if config.block_out_channels.is_empty() || config.norm_num_groups == 0 || config.unshuffle == 0 {
             return Err(bad("config.json", "a judge needs blocks, groups and pixels".to_owned()));
         }
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
+        let cx = TaskCx::detached();
+        let vb = files.tensors(WEIGHTS, dtype, device, &cx)?;
         Self::build(config, &vb, dtype, device).map_err(|error| match error {
             ModelError::Tensor(error) => bad(WEIGHTS, format!("{error}; the configuration does not fit the weights")),
             other => other,
         })
     }
 
-    fn build(config: Config, vb: &VarBuilder<'_>, dtype: DType, device: &Device) -> Result<Self> {
+    fn build(config: Config, vb: &Tensors<'_>, dtype: DType, device: &Device) -> Result<Self> {
         let encoder = EncoderConfig {
             inputs: 3 * config.unshuffle * config.unshuffle,
             outputs: config.heads.sizes().iter().sum(),
@@ -98,7 +99,7 @@ impl Judge {
             has_attention: false,
         };
         Ok(Self {
-            encoder: Encoder::load(&encoder, &vb.pp("encoder"), &TaskCx::detached())?,
+            encoder: Encoder::load(&encoder, &vb.pp("encoder"))?,
             unshuffle: config.unshuffle,
             heads: config.heads,
             dtype,

@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
@@ -189,11 +189,11 @@ pub(super) fn pause(cx: &TaskCx<'_>) -> Result<()> {
     Ok(go_on?)
 }
 
-fn register(kind: Kind, inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Slot {
+fn register(kind: Kind, inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Slot {
     let slot = Slot::default();
     LOADING.with_borrow_mut(|loading| {
         if let Some(layers) = loading {
-            let (path, dtype, device) = (vb.prefix(), vb.dtype(), vb.device().clone());
+            let (path, dtype, device) = (vb.name().to_owned(), vb.dtype(), vb.device().clone());
             layers.push(Adaptable { path, kind, inputs, outputs, dtype, device, slot: slot.clone() });
         }
     });
@@ -246,7 +246,7 @@ impl Linear {
 ///
 /// # Errors
 /// If a tensor is missing or of another shape.
-pub fn linear(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Linear> {
+pub fn linear(inputs: usize, outputs: usize, vb: Tensors<'_>) -> Result<Linear> {
     let slot = register(Kind::Linear, inputs, outputs, &vb);
     Ok(Linear { inner: kernels::Linear::load(inputs, outputs, &vb)?, slot })
 }
@@ -255,7 +255,7 @@ pub fn linear(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Linea
 ///
 /// # Errors
 /// If it is missing or of another shape.
-pub fn linear_no_bias(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Linear> {
+pub fn linear_no_bias(inputs: usize, outputs: usize, vb: Tensors<'_>) -> Result<Linear> {
     let slot = register(Kind::Linear, inputs, outputs, &vb);
     Ok(Linear { inner: kernels::Linear::load_no_bias(inputs, outputs, &vb)?, slot })
 }
@@ -272,7 +272,7 @@ impl Conv1x1 {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, vb: Tensors<'_>) -> Result<Self> {
         let slot = register(Kind::Conv1x1, inputs, outputs, &vb);
         Ok(Self { inner: kernels::Conv1x1::load(inputs, outputs, Geometry::POINT, &vb)?, slot })
     }
@@ -306,7 +306,7 @@ impl Conv3x3 {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &Tensors<'_>) -> Result<Self> {
         let slot = register(Kind::Conv3x3(geometry), inputs, outputs, vb);
         Ok(Self { inner: kernels::Conv3x3::load(inputs, outputs, geometry, vb)?, slot })
     }

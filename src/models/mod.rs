@@ -13,11 +13,13 @@ pub mod hook;
 pub mod judge;
 pub mod kernels;
 pub mod layers;
+pub mod part;
 pub mod philox;
 pub mod preprocess;
 pub mod resample;
 pub mod rng;
 pub mod schedulers;
+pub mod tensors;
 pub mod tokenizer;
 
 pub use error::{ModelError, Result};

@@ -18,7 +18,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
-use super::clip::TextTower;
+use super::clip::TextConfig;
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
 
@@ -171,9 +171,9 @@ impl ClipTokenizer {
 
     /// For a tower with fewer positions than the tokenizer's own configuration allows: texts are cut to what it can read.
     #[must_use]
-    pub fn for_tower(mut self, tower: &TextTower) -> Self {
+    pub fn for_tower(mut self, tower: &TextConfig) -> Self {
         let most = if tower.needs_padding() { usize::MAX } else { self.context_length };
-        self.context_length = most.min(tower.max_length()).max(3);
+        self.context_length = most.min(tower.length).max(3);
         self
     }
 

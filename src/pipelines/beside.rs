@@ -53,11 +53,16 @@ impl Beside {
         Self { vaes: RefCell::default(), controls: RefCell::default(), dtype, device: device.clone() }
     }
 
-    /// The autoencoder that is asked for, if one is.
-    pub(super) fn vae(&self, asked: Option<&ModelRef>, cx: &TaskCx<'_>) -> Result<Option<Rc<Net<Autoencoder>>>> {
+    /// The autoencoder that is asked for in place of the model's `own`, if one is.
+    pub(super) fn vae(
+        &self,
+        asked: Option<&ModelRef>,
+        own: &Autoencoder,
+        cx: &TaskCx<'_>,
+    ) -> Result<Option<Rc<Net<Autoencoder>>>> {
         let read = |name: &ModelRef| {
             let source = Source::at(Path::new(&name.0))?;
-            let net = Autoencoder::load_from(&source, self.dtype, &self.device, cx)?;
+            let net = Autoencoder::load_from(&source, own, self.dtype, &self.device, cx)?;
             Ok((net, source.files().clone(), source.hashed()))
         };
         Ok(fetch(&self.vaes, asked.into_iter(), read, cx)?.pop())

@@ -4,6 +4,7 @@
 //! joined feature by feature, and the second one also gives a pooled text.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -89,7 +90,8 @@ pub(super) fn verbatim(text: &str) -> Vec<Fragment> {
 }
 
 impl Conditioner {
-    /// Reads the folders `text_encoder`, `tokenizer`, `text_encoder_2` and `tokenizer_2` of a model, as far as it has them.
+    /// Reads the folders `text_encoder`, `tokenizer`, `text_encoder_2` and `tokenizer_2` of a model, as far as it has them; the towers'
+    /// weights when they are needed.
     ///
     /// # Errors
     /// If none is there, or one is incomplete or damaged.
@@ -100,7 +102,7 @@ impl Conditioner {
             let Some(tower) = files.sub(tower) else { continue };
             let missing = || ModelError::MissingFile { path: files.path_of(tokenizer) };
             let tokenizer = files.sub(tokenizer).ok_or_else(missing)?;
-            encoders.push(TextEncoder::load(&tower, &tokenizer, is_xl, dtype, device)?);
+            encoders.push(TextEncoder::load(encoders.len(), &tower, &tokenizer, is_xl, dtype, device)?);
         }
         if encoders.is_empty() {
             return Err(ModelError::MissingFile { path: files.path_of("text_encoder") });
@@ -128,10 +130,7 @@ impl Conditioner {
         }
         self.forget();
         *self.words.borrow_mut() = words.to_vec();
-        for (index, encoder) in self.encoders.iter().enumerate() {
-            encoder.learn(index, words)?;
-        }
-        Ok(())
+        self.encoders.iter().try_for_each(|encoder| encoder.learn(words))
     }
 
     /// Whether a denoising net, read from `unet`, understands what this gives.
@@ -177,9 +176,14 @@ impl Conditioner {
         Ok(most)
     }
 
-    /// The text towers, in the order of their folders.
-    pub(super) fn towers(&self) -> Vec<&TextTower> {
-        self.encoders.iter().map(TextEncoder::tower).collect()
+    /// The text towers, in the order of their folders; they are read if they are not here.
+    pub(super) fn towers(&self, cx: &TaskCx<'_>) -> Result<Vec<Rc<TextTower>>> {
+        self.encoders.iter().map(|encoder| encoder.tower(cx)).collect()
+    }
+
+    /// Gives the towers back until they are needed again.
+    pub(super) fn release(&self) {
+        self.encoders.iter().for_each(TextEncoder::release);
     }
 
     /// Drops what is known: the towers have changed.

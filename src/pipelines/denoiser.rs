@@ -1,4 +1,4 @@
-//! A denoising net with whatever steers it beside prompts: what inpainting nets are told, ControlNets.
+//! What steers a denoising net beside prompts: what inpainting nets are told, ControlNets.
 
 use candle_core::Tensor;
 
@@ -10,18 +10,18 @@ use crate::models::diffusion::{Conditions, Unet};
 /// A call of the net in a run: which one of how many.
 pub(super) type Call = (usize, usize);
 
-/// The net and what steers it.
-pub(super) struct Denoiser<'a> {
-    pub(super) unet: &'a Unet,
+/// What steers a net.
+pub(super) struct Steered<'a> {
     /// What an inpainting net reads behind the latents, (1, channels, h, w).
     pub(super) told: Option<&'a Tensor>,
     pub(super) controls: &'a [Control],
 }
 
-impl Denoiser<'_> {
-    /// The net's output for `latents` (batch, channels, h, w).
+impl Steered<'_> {
+    /// The output of `unet` for `latents` (batch, channels, h, w).
     pub(super) fn answer(
         &self,
+        unet: &Unet,
         latents: &Tensor,
         timestep: f64,
         conditions: &Conditions,
@@ -33,6 +33,6 @@ impl Denoiser<'_> {
             Some(told) => Tensor::cat(&[latents, &told.repeat((latents.dim(0)?, 1, 1, 1))?], 1)?,
             None => latents.clone(),
         };
-        self.unet.forward(&input, timestep, conditions, residuals.as_ref(), None, cx)
+        unet.forward(&input, timestep, conditions, residuals.as_ref(), None, cx)
     }
 }

@@ -8,7 +8,7 @@ use super::beside::{Beside, joined};
 use super::compose::{from_tensor, to_tensor};
 use super::conditioning::{Conditioner, Learning, fragments};
 use super::control::{self, Stage};
-use super::denoiser::Denoiser;
+use super::denoiser::Steered;
 use super::guidance::{Guidance, conditions};
 use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::{self, LatentPreview};
@@ -24,9 +24,11 @@ use crate::job::latents::Latents;
 use crate::job::output::{Generated, TokenCount};
 use crate::job::sampling::{Emphasis, Sampling, Schedule};
 use crate::job::spec::GenerateSpec;
-use crate::models::diffusion::{Autoencoder, Codec, TinyVae, Unet};
+use crate::models::diffusion::{Autoencoder, Codec, TinyVae, Unet, UnetConfig};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
+use crate::models::part::Part;
+use crate::models::rng::TorchRng;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
 /// Longest side of a generated picture, in pixels.
@@ -54,7 +56,8 @@ const HASHED: [&str; 15] = [
 pub struct Diffusion {
     files: ModelFiles,
     conditioner: Conditioner,
-    unet: Unet,
+    unet: Part<Unet>,
+    unet_config: UnetConfig,
     kind: NetKind,
     vae: Autoencoder,
     /// A tiny autoencoder beside the model: for previews.
@@ -62,6 +65,8 @@ pub struct Diffusion {
     beside: Beside,
     /// Bytes that decoding may need before it is done in tiles.
     vae_memory: u64,
+    /// Whether parts are given back as soon as a job needs them no more.
+    frees_parts: bool,
     scheduler: SchedulerConfig,
     preview_weights: OnceCell<Option<[Vec<f64>; 3]>>,
     hash: OnceCell<String>,
@@ -72,7 +77,8 @@ pub struct Diffusion {
 
 impl Diffusion {
     /// Reads the folders `unet vae text_encoder tokenizer scheduler`; and a tiny autoencoder for previews, if the folder has one: a folder
-    /// `taesd`, or `taesd_decoder.safetensors`.
+    /// `taesd`, or `taesd_decoder.safetensors`. The weights of text towers and denoising net are read when they are first needed; see
+    /// [`Self::keeping_parts`].
     ///
     /// # Errors
     /// If a file is missing or damaged, or asks for something that our nets do not have; if the task is cancelled.
@@ -82,18 +88,21 @@ impl Diffusion {
             files.sub(name).ok_or_else(|| ModelError::MissingFile { path: files.path_of(name) })
         };
         let kind = NetKind::of(&folder("unet")?.read_json("config.json")?)?;
-        let (conditioner, unet) =
-            (Conditioner::load(files, dtype, device)?, Unet::load_in(&folder("unet")?, dtype, device, cx)?);
-        conditioner.check(unet.config(), &folder("unet")?)?;
+        let unet_files = folder("unet")?;
+        let (conditioner, unet_config) = (Conditioner::load(files, dtype, device)?, Unet::config_of(&unet_files)?);
+        conditioner.check(&unet_config, &unet_files)?;
+        let unet_device = device.clone();
         let vae = Autoencoder::load(&folder("vae")?, dtype, device, cx)?;
         Ok(Self {
             conditioner,
-            unet,
+            unet: Part::new(move |cx| Unet::load_in(&unet_files, dtype, &unet_device, cx)),
+            unet_config,
             kind,
-            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device)?,
+            sketcher: latent_preview::sketcher(files, vae.latent_channels(), dtype, device, cx)?,
             vae,
             beside: Beside::new(dtype, device),
             vae_memory: u64::MAX,
+            frees_parts: true,
             scheduler: SchedulerConfig::load(&folder("scheduler")?)?,
             preview_weights: OnceCell::new(),
             hash: OnceCell::new(),
@@ -107,6 +116,17 @@ impl Diffusion {
     /// The same; pictures that its autoencoder would need more than about `bytes` of memory for are made in tiles, with a remark.
     pub fn with_vae_memory(self, bytes: u64) -> Self {
         Self { vae_memory: bytes, ..self }
+    }
+
+    /// The same with all parts read, which it keeps: for one job after the other. Otherwise a job's text towers and autoencoder are given back
+    /// before its denoising net is read, and that before decoding: less memory, and they are read again when they are needed.
+    ///
+    /// # Errors
+    /// If weights are damaged, or the task is cancelled.
+    pub fn keeping_parts(self, cx: &TaskCx<'_>) -> Result<Self> {
+        self.conditioner.towers(cx)?;
+        self.unet.get(cx)?;
+        Ok(Self { frees_parts: false, ..self })
     }
 
     /// Lengths of `texts`, with weights of this kind, for the model's own tokenizer: of what is longest at any step.
@@ -132,11 +152,11 @@ impl Diffusion {
     pub fn generate(&self, spec: &GenerateSpec, cx: &TaskCx<'_>) -> Result<Generated> {
         let mut remarks = Vec::new();
         let method = self.checked_method(&spec.sampling, &mut remarks)?;
-        let brought = self.beside.vae(spec.nets.vae.as_ref(), cx)?;
+        let brought = self.beside.vae(spec.nets.vae.as_ref(), &self.vae, cx)?;
         let vae = brought.as_ref().map_or(&self.vae, |brought| &brought.net);
         let size = self.checked_size(spec, vae, &mut remarks)?;
         let changed = Changed { conditioner: &self.conditioner, unet: &self.unet };
-        let _active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
+        let active = self.loras.activate(&spec.loras, changed, &mut remarks, cx)?;
         let _words = self.learn_words(spec, &mut remarks, cx)?;
         cx.progress(Progress::steps("Reading the prompt", 0, 0));
         let factor = vae.factor();
@@ -147,10 +167,13 @@ impl Diffusion {
         let inpainting = Inpainting::prepare(spec.init.as_ref(), size, &reader, cx)?;
         let start = inpainting.as_ref().map(|inpainting| &inpainting.start);
         let steps = steps_made(&Walk::new(method, &self.scheduler, spec.sampling.steps as usize), start);
-        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, self.unet.config(), &mut remarks, cx)?;
+        let guidance = Guidance::new(spec, (size, steps), &self.conditioner, &self.unet_config, &mut remarks, cx)?;
+        if self.frees_parts {
+            self.conditioner.release();
+        }
         let shape = [vae.latent_channels(), height, width];
         let stage = Stage {
-            unet: self.unet.config(),
+            unet: &self.unet_config,
             size,
             shape,
             inpainting: inpainting.as_ref(),
@@ -165,9 +188,8 @@ impl Diffusion {
         };
         let preview = LatentPreview::new(&self.vae, tiny, &self.preview_weights, self.dtype, &self.device);
         let told = inpainting.as_ref().and_then(|inpainting| inpainting.told.as_ref());
-        let denoiser = Denoiser { unet: &self.unet, told, controls: &controls };
         let run = Run {
-            denoiser: &denoiser,
+            steered: Steered { told, controls: &controls },
             guidance: &guidance,
             scheduler: &self.scheduler,
             sampling: &spec.sampling,
@@ -178,26 +200,43 @@ impl Diffusion {
             preview: &preview,
             device: &self.device,
         };
-        let (calls, mut pictures, mut made) = (run.calls(), Vec::new(), Vec::new());
-        if calls == 0 {
-            remarks.push("the strength is too low for a single step: the picture was kept as it was".to_owned());
-        }
-        for index in 0..spec.count {
-            let seed = spec.sampling.seed.wrapping_add(u64::from(index));
-            let picture = match &inpainting {
-                Some(inpainting) if calls == 0 => inpainting.unchanged(size),
-                _ => {
-                    let total = spec.count.saturating_mul(calls);
-                    let latents = run.latents(seed, index.saturating_mul(calls), total, cx)?;
-                    made.extend(Latents::new(run.shape, latents.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
-                    finish(&codec, &latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?
+        let (mut pictures, mut made) = (Vec::new(), Vec::new());
+        match &inpainting {
+            Some(inpainting) if run.calls() == 0 => {
+                remarks.push("the strength is too low for a single step: the picture was kept as it was".to_owned());
+                pictures
+                    .extend((0..spec.count).map(|index| (spec.sampling.seed_of(index), inpainting.unchanged(size))));
+            }
+            _ => {
+                if self.frees_parts {
+                    vae.release();
                 }
-            };
-            pictures.push((seed, picture));
+                let all = self.denoised(&run, spec.count, cx);
+                drop(active);
+                if self.frees_parts {
+                    self.unet.release();
+                }
+                for (index, latents) in (0..).zip(all?) {
+                    made.extend(Latents::new(shape, latents.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
+                    let picture = finish(&codec, &latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?;
+                    pictures.push((spec.sampling.seed_of(index), picture));
+                }
+            }
         }
         let mut others = brought.iter().map(|net| net.hash(cx)).collect::<Result<Vec<_>>>()?;
         others.extend(nets.iter().map(|net| net.hash(cx)).collect::<Result<Vec<_>>>()?);
         Ok(Generated { pictures, latents: made, remarks, model_hash: joined(self.model_hash(cx)?, &others) })
+    }
+
+    /// The latents of `count` pictures.
+    fn denoised(&self, run: &Run<'_>, count: u32, cx: &TaskCx<'_>) -> Result<Vec<Tensor>> {
+        cx.progress(Progress::steps("Loading the model", 0, 0));
+        let (unet, calls) = (self.unet.get(cx)?, run.calls());
+        let latents = |index: u32| {
+            let (done, total) = (index.saturating_mul(calls), count.saturating_mul(calls));
+            run.latents(&unet, run.sampling.seed_of(index), done, total, cx)
+        };
+        (0..count).map(latents).collect()
     }
 
     fn learn_words(&self, spec: &GenerateSpec, remarks: &mut Vec<String>, cx: &TaskCx<'_>) -> Result<Learning<'_>> {
@@ -236,11 +275,11 @@ impl Diffusion {
     /// If the task is cancelled.
     pub fn denoise_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
         let prompt = self.conditioner.encode(&[], 1, Reading::default(), cx)?;
-        let side = (self.unet.config().sample_size.unwrap_or(64) * self.vae.factor()) as u32;
+        let side = (self.unet_config.sample_size.unwrap_or(64) * self.vae.factor()) as u32;
         let sizes = self.conditioner.sizes(Extent::new(side, side));
         let conditions = conditions(&[&prompt, &prompt], sizes.as_ref().map(|sizes| &sizes.prompt), 1.0)?;
-        let latents = self.blank(2, self.unet.config().in_channels)?;
-        self.unet.forward(&latents, 500.0, &conditions, None, None, cx)
+        let latents = self.noise(2, self.unet_config.in_channels)?;
+        self.unet.get(cx)?.forward(&latents, 500.0, &conditions, None, None, cx)
     }
 
     /// One picture of the default size from latents: for timing.
@@ -248,12 +287,13 @@ impl Diffusion {
     /// # Errors
     /// If the task is cancelled.
     pub fn decode_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
-        self.vae.decode(&self.blank(1, self.vae.latent_channels())?, cx)
+        self.vae.decode(&self.noise(1, self.vae.latent_channels())?, cx)
     }
 
-    fn blank(&self, batch: usize, channels: usize) -> Result<Tensor> {
-        let side = self.unet.config().sample_size.unwrap_or(64);
-        Ok(Tensor::zeros((batch, channels, side, side), self.dtype, &self.device)?)
+    fn noise(&self, batch: usize, channels: usize) -> Result<Tensor> {
+        let side = self.unet_config.sample_size.unwrap_or(64);
+        let noise = TorchRng::new(0).randn(batch * channels * side * side);
+        Ok(Tensor::from_vec(noise, (batch, channels, side, side), &self.device)?.to_dtype(self.dtype)?)
     }
 
     fn model_hash(&self, cx: &TaskCx<'_>) -> Result<String> {
@@ -299,7 +339,7 @@ impl Diffusion {
         if !guidance.is_finite() {
             return bad("the guidance scale is not a number; choose one from 1 to 20".to_owned());
         }
-        let (made, read) = (self.unet.config().out_channels, vae.latent_channels());
+        let (made, read) = (self.unet_config.out_channels, vae.latent_channels());
         if made != read {
             return bad(format!(
                 "the denoising net makes latents of {made} channels and the autoencoder reads {read}; they are not of one family"
@@ -308,7 +348,7 @@ impl Diffusion {
         if let Some(noise) = &spec.noise {
             return self.size_of_noise(noise, vae, *size, remarks);
         }
-        let multiple = (vae.factor() * self.unet.multiple()) as u32;
+        let multiple = (vae.factor() * self.unet_config.multiple()) as u32;
         let rounded = |side: u32| ((side + multiple / 2) / multiple).max(1) * multiple;
         let possible = Extent::new(rounded(size.width), rounded(size.height));
         if possible != *size {
@@ -328,7 +368,7 @@ impl Diffusion {
         remarks: &mut Vec<String>,
     ) -> Result<Extent> {
         let [channels, height, width] = noise.shape();
-        let (factor, multiple) = (vae.factor(), self.unet.multiple());
+        let (factor, multiple) = (vae.factor(), self.unet_config.multiple());
         let fits = channels == vae.latent_channels()
             && [height, width].iter().all(|side| side.is_multiple_of(multiple) && side * factor <= MAX_SIDE as usize);
         if !fits {

@@ -103,14 +103,20 @@ impl<'a> LatentPreview<'a> {
 /// The tiny autoencoder in a model's folder, if there is one.
 ///
 /// # Errors
-/// If it is there but cannot be used for latents of `channels`.
-pub(super) fn sketcher(files: &ModelFiles, channels: usize, dtype: DType, device: &Device) -> Result<Option<TinyVae>> {
+/// If it is there but cannot be used for latents of `channels`; if the task is cancelled.
+pub(super) fn sketcher(
+    files: &ModelFiles,
+    channels: usize,
+    dtype: DType,
+    device: &Device,
+    cx: &TaskCx<'_>,
+) -> Result<Option<TinyVae>> {
     let folder = files.sub("taesd").unwrap_or_else(|| files.clone());
     let is_folder = files.sub("taesd").is_some();
     let found = match TinyVae::decoder_file(&folder) {
-        _ if is_folder && folder.has("config.json") => TinyVae::load(&folder, dtype, device)?,
-        Some(decoder) => TinyVae::load_file(&folder, &decoder, dtype, device)?,
-        None if is_folder => TinyVae::load(&folder, dtype, device)?,
+        _ if is_folder && folder.has("config.json") => TinyVae::load(&folder, dtype, device, cx)?,
+        Some(decoder) => TinyVae::load_file(&folder, &decoder, dtype, device, cx)?,
+        None if is_folder => TinyVae::load(&folder, dtype, device, cx)?,
         None => return Ok(None),
     };
     let reads = found.latent_channels();

@@ -11,8 +11,10 @@ use super::conditioning::Conditioner;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::lora::LoraUse;
 use crate::models::adapters::{Lora, Nets};
+use crate::models::clip::TextTower;
 use crate::models::diffusion::Unet;
 use crate::models::error::{ModelError, Result};
+use crate::models::part::Part;
 
 /// Files that are kept after the job that needed them.
 const KEPT: usize = 8;
@@ -43,34 +45,47 @@ pub(super) struct Loras {
     active: RefCell<Vec<Strong>>,
 }
 
-/// The nets that LoRAs change.
+/// The parts of a model that LoRAs change.
 #[derive(Clone, Copy)]
 pub(super) struct Changed<'a> {
     pub(super) conditioner: &'a Conditioner,
-    pub(super) unet: &'a Unet,
+    pub(super) unet: &'a Part<Unet>,
 }
 
-impl Changed<'_> {
+/// The nets among them, which stay loaded while there is one.
+struct Held<'a> {
+    conditioner: &'a Conditioner,
+    unet: Rc<Unet>,
+    towers: Vec<Rc<TextTower>>,
+}
+
+impl<'a> Changed<'a> {
+    fn hold(self, cx: &TaskCx<'_>) -> Result<Held<'a>> {
+        Ok(Held { conditioner: self.conditioner, unet: self.unet.get(cx)?, towers: self.conditioner.towers(cx)? })
+    }
+}
+
+impl Held<'_> {
     fn nets(&self) -> Nets<'_> {
-        Nets { unet: self.unet, text: self.conditioner.towers().into_iter().map(|tower| tower.adaptable()).collect() }
+        Nets { unet: &self.unet, text: self.towers.iter().map(|tower| tower.adaptable()).collect() }
     }
 }
 
 /// Keeps LoRAs in a model's layers; what was there before is put back in the end.
 pub(super) struct Active<'a> {
     loras: &'a Loras,
-    changed: Changed<'a>,
+    held: Held<'a>,
     before: Vec<Strong>,
 }
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
-        self.loras.put(self.changed, std::mem::take(&mut self.before));
+        self.loras.put(&self.held, std::mem::take(&mut self.before));
     }
 }
 
 impl Loras {
-    /// Puts `uses` into the layers until the returned value is dropped. Remarks say what a model has no place for.
+    /// Puts `uses` into the layers until the returned value is dropped; `None` if there is nothing to change. Remarks say what a model has no place for.
     ///
     /// # Errors
     /// If a file cannot be used with this model, has changed, or a strength is no number; if the task is cancelled.
@@ -80,41 +95,41 @@ impl Loras {
         changed: Changed<'a>,
         remarks: &mut Vec<String>,
         cx: &TaskCx<'_>,
-    ) -> Result<Active<'a>> {
-        let mut strong = Vec::new();
+    ) -> Result<Option<Active<'a>>> {
+        if uses.is_empty() && self.active.borrow().is_empty() {
+            return Ok(None);
+        }
+        let (held, mut strong) = (changed.hold(cx)?, Vec::new());
         for wanted in uses {
             if ![wanted.text_strength, wanted.unet_strength].iter().all(|strength| strength.abs() <= 100.0) {
                 let text = format!("a LoRA's strength must lie between -100 and 100: {}", wanted.path.display());
                 return Err(ModelError::BadInput(text));
             }
-            let lora = self.get(wanted, changed, cx)?;
+            let lora = self.get(wanted, &held, cx)?;
             if let Some(remark) = lora.remark() {
                 remarks.push(format!("the LoRA {}: {remark}", wanted.path.display()));
             }
             strong.push((lora, f64::from(wanted.text_strength), f64::from(wanted.unet_strength)));
         }
-        let before = self.put(changed, strong);
-        Ok(Active { loras: self, changed, before })
+        let before = self.put(&held, strong);
+        Ok(Some(Active { loras: self, held, before }))
     }
 
     /// Replaces what is in the layers.
-    fn put(&self, changed: Changed<'_>, strong: Vec<Strong>) -> Vec<Strong> {
+    fn put(&self, held: &Held<'_>, strong: Vec<Strong>) -> Vec<Strong> {
         let mut active = self.active.borrow_mut();
-        if strong.is_empty() && active.is_empty() {
-            return Vec::new();
-        }
-        let nets = changed.nets();
+        let nets = held.nets();
         nets.clear();
         for (lora, text, unet) in &strong {
             lora.add(&nets, *text, *unet);
         }
         if active.iter().chain(&strong).any(|(lora, text, _)| *text != 0.0 && lora.changes_text()) {
-            changed.conditioner.forget();
+            held.conditioner.forget();
         }
         std::mem::replace(&mut *active, strong)
     }
 
-    fn get(&self, wanted: &LoraUse, changed: Changed<'_>, cx: &TaskCx<'_>) -> Result<Rc<Lora>> {
+    fn get(&self, wanted: &LoraUse, held: &Held<'_>, cx: &TaskCx<'_>) -> Result<Rc<Lora>> {
         let file = Lora::file(&wanted.path)?;
         let about = std::fs::metadata(&file)
             .map_err(|error| ModelError::BadFile { path: file.clone(), reason: error.to_string() })?;
@@ -124,7 +139,7 @@ impl Loras {
             Some(place) => self.known.borrow_mut().remove(place),
             None => {
                 cx.progress(Progress::steps("Loading the LoRA", 0, 0));
-                let lora = Rc::new(Lora::load(&wanted.path, &changed.nets())?);
+                let lora = Rc::new(Lora::load(&wanted.path, &held.nets(), cx)?);
                 Known { stamp, sha256: crate::models::files::sha256_of(&file, cx)?, lora }
             }
         };

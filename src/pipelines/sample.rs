@@ -6,11 +6,11 @@ use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
 use crate::job::sampling::Sampling;
 use crate::models::Result;
-use crate::models::diffusion::Conditions;
+use crate::models::diffusion::{Conditions, Unet};
 use crate::models::rng::Generator;
 use crate::models::schedulers::{Method, SchedulerConfig, Walk};
 
-use super::denoiser::Denoiser;
+use super::denoiser::Steered;
 use super::guidance::Guidance;
 use super::latent_preview::LatentPreview;
 
@@ -26,7 +26,7 @@ pub(super) struct Start {
 
 /// Everything that a run needs besides its seed.
 pub(super) struct Run<'a> {
-    pub(super) denoiser: &'a Denoiser<'a>,
+    pub(super) steered: Steered<'a>,
     pub(super) guidance: &'a Guidance,
     pub(super) scheduler: &'a SchedulerConfig,
     pub(super) sampling: &'a Sampling,
@@ -41,8 +41,8 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Latents (1, channels, h, w) of the picture of `seed`. Steps are counted on from `done` of `total` in what is reported.
-    pub(super) fn latents(&self, seed: u64, done: u32, total: u32, cx: &TaskCx<'_>) -> Result<Tensor> {
+    /// Latents (1, channels, h, w) that `unet` makes of the noise of `seed`. Steps are counted on from `done` of `total` in what is reported.
+    pub(super) fn latents(&self, unet: &Unet, seed: u64, done: u32, total: u32, cx: &TaskCx<'_>) -> Result<Tensor> {
         let mut walk = self.walk();
         let mut rng = Generator::new(self.sampling.rng, seed);
         let noise = match self.noise {
@@ -56,7 +56,7 @@ impl Run<'_> {
             let step = walk.step_of(index) - walk.step_of(first) + 1;
             let call = (index - first, walk.timesteps().len() - first);
             let net = |latents: &Tensor, conditions: &Conditions| {
-                self.denoiser.answer(latents, walk.timesteps()[index], conditions, call, cx)
+                self.steered.answer(unet, latents, walk.timesteps()[index], conditions, call, cx)
             };
             let output = self.guidance.output(&input, step, &net)?;
             let fresh = walk.wants_noise(index).then(|| self.draw(&mut rng)).transpose()?;

@@ -38,7 +38,7 @@ impl Script {
         for ExtraNetwork { kind, name, .. } in &stages.extra_networks {
             let is_used = |path: &std::path::Path| path.file_stem().is_some_and(|stem| *stem == **name);
             if !spec.loras.iter().any(|lora| is_used(&lora.path)) {
-                remarks.push(format!("<{kind}:{name}…> in the prompt loads no file: add LoRA files beside the prompt"));
+                remarks.push(format!("<{kind}:{name}…> in the prompt loads nothing: there are no networks of this kind here, or none was given"));
             }
         }
         Self { prompt: prompt(&stages, emphasis), negative: negative(&spec.negative, steps, emphasis) }

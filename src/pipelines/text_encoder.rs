@@ -1,6 +1,7 @@
 //! One text tower of a diffusion model with its tokenizer: chunks of tokens become states.
 
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -9,10 +10,11 @@ use super::weighting::{self, Blend, Masked};
 use super::words::Word;
 use crate::base::task::TaskCx;
 use crate::job::sampling::Emphasis;
-use crate::models::clip::TextTower;
+use crate::models::clip::{TextConfig, TextTower};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
+use crate::models::part::Part;
 use crate::models::tokenizer::ClipTokenizer;
 use crate::prompt::emphasis::Fragment;
 
@@ -28,7 +30,10 @@ pub struct Reading {
 /// A text tower and its tokenizer.
 pub(super) struct TextEncoder {
     tokenizer: ClipTokenizer,
-    tower: TextTower,
+    tower: Part<TextTower>,
+    config: TextConfig,
+    /// Which tower of the model it is.
+    index: usize,
     /// Whether states are those before the last layer, without the final norm (SDXL), instead of the last with it.
     is_penultimate: bool,
     /// Learned words, and the id of the first vector of each.
@@ -36,18 +41,22 @@ pub(super) struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// Reads the folders `text_encoder…` and `tokenizer…`.
+    /// Reads the folders `text_encoder…` and `tokenizer…` of tower `index` of a model, but for the tower's weights.
     pub(super) fn load(
+        index: usize,
         tower: &ModelFiles,
         tokenizer: &ModelFiles,
         is_penultimate: bool,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let tower = TextTower::load_folder(tower, dtype, device)?;
+        let config = TextTower::config_of(tower)?;
+        let (files, device) = (tower.clone(), device.clone());
         Ok(Self {
-            tokenizer: ClipTokenizer::load(tokenizer)?.for_tower(&tower),
-            tower,
+            tokenizer: ClipTokenizer::load(tokenizer)?.for_tower(&config),
+            tower: Part::new(move |cx| TextTower::load_folder(&files, dtype, &device, cx)),
+            config,
+            index,
             is_penultimate,
             words: RefCell::default(),
         })
@@ -57,26 +66,40 @@ impl TextEncoder {
         &self.tokenizer
     }
 
-    pub(super) fn tower(&self) -> &TextTower {
-        &self.tower
+    /// The tower, which is read if it is not here, and knows the learned words.
+    pub(super) fn tower(&self, cx: &TaskCx<'_>) -> Result<Rc<TextTower>> {
+        let tower = self.tower.get(cx)?;
+        tower.learn(&self.vectors(&self.words.borrow().0)?)?;
+        Ok(tower)
     }
 
-    /// Knows `words` from now on and no others; this is tower `index` of the model.
-    pub(super) fn learn(&self, index: usize, words: &[Word]) -> Result<()> {
-        let (mut vectors, mut first_ids, mut next) = (Vec::new(), Vec::new(), self.tower.vocabulary() as u32);
-        for word in words {
-            first_ids.push(next);
+    /// Gives the tower back until it is needed again.
+    pub(super) fn release(&self) {
+        self.tower.release();
+    }
+
+    /// Knows `words` from now on and no others.
+    pub(super) fn learn(&self, words: &[Word]) -> Result<()> {
+        self.vectors(words)?;
+        let mut next = self.config.vocab_size as u32;
+        let first_ids = words.iter().map(|word| {
+            let first = next;
             next += word.embedding.len() as u32;
-            vectors.push(word.embedding.for_tower(index, self.width())?);
-        }
-        self.tower.learn(&vectors)?;
+            first
+        });
+        let first_ids = first_ids.collect();
         *self.words.borrow_mut() = (words.to_vec(), first_ids);
         Ok(())
     }
 
+    /// The vectors of `words` for this tower.
+    fn vectors<'a>(&self, words: &'a [Word]) -> Result<Vec<&'a Tensor>> {
+        words.iter().map(|word| word.embedding.for_tower(self.index, self.width())).collect()
+    }
+
     /// Width of the states.
     pub(super) fn width(&self) -> usize {
-        self.tower.width()
+        self.config.width
     }
 
     /// How many chunks `fragments` take.
@@ -130,13 +153,14 @@ impl TextEncoder {
     pub(super) fn pooled(&self, fragments: &[Fragment], cx: &TaskCx<'_>) -> Result<Tensor> {
         let chunk = self.chunks(fragments)?.into_iter().next().unwrap_or_default();
         let ids = [self.tokenizer.framed(chunk.iter().map(|token| token.id))];
-        let states = self.tower.forward(&ids, cx)?;
-        self.tower.project(&self.tower.pool(&states, &ids)?)
+        let tower = self.tower(cx)?;
+        let states = tower.forward(&ids, cx)?;
+        tower.project(&tower.pool(&states, &ids)?)
     }
 
     /// Layers whose work is not wanted.
     fn left_out(&self, clip_skip: Option<u32>) -> Result<usize> {
-        let (least, layers) = (if self.is_penultimate { 2 } else { 1 }, self.tower.layers());
+        let (least, layers) = (if self.is_penultimate { 2 } else { 1 }, self.config.layers);
         match clip_skip {
             Some(asked) if asked == 0 || asked as usize > layers.max(least) => Err(ModelError::BadInput(format!(
                 "a CLIP skip of {asked} asks for a layer that the text tower does not have; choose from 1 (the last) to {layers}"
@@ -153,14 +177,15 @@ impl TextEncoder {
         left_out: usize,
         cx: &TaskCx<'_>,
     ) -> Result<Tensor> {
-        let embeddings = self.tower.embed(&[self.tokenizer.framed(chunk.iter().map(|token| token.id))])?;
+        let tower = self.tower(cx)?;
+        let embeddings = tower.embed(&[self.tokenizer.framed(chunk.iter().map(|token| token.id))])?;
         let mut hook = masked.map(|masked| Masked::new(masked, &embeddings)).transpose()?;
         let mut hooks = match &mut hook {
             Some(hook) => Hooks::new(Some(hook)),
             None => Hooks::none(),
         };
-        let states = self.tower.states_before(&embeddings, left_out, &mut hooks, cx)?;
-        if self.is_penultimate { Ok(states) } else { self.tower.norm(&states) }
+        let states = tower.states_before(&embeddings, left_out, &mut hooks, cx)?;
+        if self.is_penultimate { Ok(states) } else { tower.norm(&states) }
     }
 
     /// A value for each position of a chunk's context: that of its token, and `other` for marks and padding.

@@ -8,9 +8,7 @@ use crate::job::lora::EmbeddingUse;
 use crate::models::embedding::Embedding;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::sha256_of;
-
-/// What ComfyUI writes before a name.
-const MARK: &str = "embedding:";
+use crate::prompt::named;
 
 /// A learned word.
 #[derive(Debug, Clone)]
@@ -73,20 +71,12 @@ fn next(text: &str, words: &[Word]) -> Option<(usize, usize, usize)> {
     let small = text.to_ascii_lowercase();
     let named = words.iter().enumerate().flat_map(|(index, word)| word.names.iter().map(move |name| (index, name)));
     let places = named.filter_map(|(index, name)| {
-        let stands_alone = |at: &usize| {
-            let (before, after) = (small[..*at].chars().next_back(), small[*at + name.len()..].chars().next());
-            let is_part = |inner: Option<char>, outer: Option<char>| {
-                let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-                is_letter(inner) && is_letter(outer)
-            };
-            !is_part(name.chars().next(), before) && !is_part(name.chars().next_back(), after)
-        };
-        let at = small.match_indices(name.as_str()).map(|(at, _)| at).find(stands_alone)?;
+        let at = named::alone(&small, name)?;
         Some((at, at + name.len(), index))
     });
     let (mut start, mut end, word) = places.min_by_key(|(start, end, _)| (*start, usize::MAX - end))?;
-    if small[..start].ends_with(MARK) {
-        start -= MARK.len();
+    if small[..start].ends_with(named::MARK) {
+        start -= named::MARK.len();
     } else if small[..start].ends_with('<') && small[end..].starts_with('>') {
         (start, end) = (start - 1, end + 1);
     }

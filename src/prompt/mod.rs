@@ -12,6 +12,7 @@ pub mod expand;
 pub mod library;
 pub mod lint;
 pub mod modifier;
+pub mod named;
 pub mod network;
 pub mod phrase;
 pub mod schedule;

@@ -98,6 +98,9 @@ pub struct Catalogue {
     pub entries: Vec<Entry>,
     #[serde(rename = "place", default)]
     places: Vec<Place>,
+    /// The user's own folder.
+    #[serde(skip)]
+    own: Option<PathBuf>,
     /// Hugging Face's caches.
     #[serde(skip)]
     caches: Vec<PathBuf>,
@@ -127,6 +130,16 @@ impl Catalogue {
         Ok(own)
     }
 
+    /// The same, and what lies in `folder`, which need not exist.
+    pub fn with_folder(self, folder: PathBuf) -> Self {
+        Self { own: Some(folder), ..self }
+    }
+
+    /// Where everything is looked for that is not called by its path: the remembered places, the user's own folder, the caches.
+    pub(super) fn looked_in(&self) -> impl Iterator<Item = &Path> {
+        self.places().chain(self.own.as_deref()).chain(self.caches.iter().map(PathBuf::as_path))
+    }
+
     /// The remembered folders and files, in the order of the user's file.
     pub fn places(&self) -> impl Iterator<Item = &Path> {
         self.places.iter().map(|place| place.path.as_path())
@@ -147,10 +160,9 @@ impl Catalogue {
         Ok(format!("{text}{gap}\n[[place]]\npath = {}\n", toml::Value::String(name.to_owned())))
     }
 
-    /// What is in the remembered places and in Hugging Face's caches.
+    /// What is in the remembered places, in the user's own folder and in Hugging Face's caches.
     pub fn found(&self) -> Vec<Found> {
-        let places = self.places().chain(self.caches.iter().map(PathBuf::as_path));
-        let mut found: Vec<Found> = places.flat_map(scan::scan).collect();
+        let mut found: Vec<Found> = self.looked_in().flat_map(scan::scan).collect();
         let mut seen = std::collections::HashSet::new();
         found.retain(|one| seen.insert(one.path.clone()));
         found
@@ -170,23 +182,7 @@ impl Catalogue {
         if let Some(snapshot) = self.caches.iter().find_map(|cache| hub::find(cache, name)) {
             return Ok(snapshot);
         }
-        let is_named = |one: &Found| {
-            one.sort == sort
-                && (one.name == name || one.path.file_name().is_some_and(|file| file.to_str() == Some(name)))
-        };
-        let mut named: Vec<Found> = self.found().into_iter().filter(is_named).collect();
-        match (named.pop(), named.pop()) {
-            (Some(only), None) => Ok(only.path),
-            (Some(one), Some(other)) => Err(RegistryError(format!(
-                "there are several of this name; write the path: {} and {}",
-                one.path.display(),
-                other.path.display()
-            ))),
-            (None, _) => Err(RegistryError(format!(
-                "there is no such folder or file, and nothing of this name in the remembered places or in Hugging Face's cache (see \
-                 `maquette models list`): {name}"
-            ))),
-        }
+        self.shelf().named(name, sort).map(|one| one.path.clone())
     }
 
     /// The files of `model` as a member of `family`: a catalogue id, the path of a folder or file, or a name

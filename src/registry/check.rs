@@ -10,6 +10,7 @@ use super::{Catalogue, hub};
 use crate::models::files::checkpoint::Checkpoint;
 use crate::models::files::recognise::{self, What};
 use crate::models::files::{ModelFiles, Weights, is_weights, why_not};
+use crate::models::kernels::bytes_in_memory;
 
 const NET_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const TEXT_WEIGHTS: &str = "model.safetensors";
@@ -46,7 +47,8 @@ pub struct Report {
     pub parameters: u64,
     /// All bytes on disk.
     pub bytes_on_disk: u64,
-    /// Bytes of the weights when loaded on the CPU, where numbers have 32 bits.
+    /// Bytes of the weights when loaded on the CPU: those of large layers that are stored at half precision stay so, all others have 32
+    /// bits.
     pub bytes_in_memory: u64,
 }
 
@@ -74,7 +76,11 @@ impl Report {
         let (mut parameters, mut bytes, mut kinds) = (0u64, 0u64, BTreeMap::new());
         for tensor in weights.names() {
             let Some((kind, length)) = weights.stored_as(tensor) else { continue };
-            let numbers = (length * 8 / kind.bits().max(1)) as u64;
+            let numbers = length * 8 / kind.bits().max(1);
+            // Tables of embeddings are no layers: they are looked up in 32 bits.
+            let is_half = kind.name() == "F16" && !tensor.contains("embedding");
+            self.bytes_in_memory += bytes_in_memory(numbers, is_half) as u64;
+            let numbers = numbers as u64;
             (parameters, bytes) = (parameters + numbers, bytes + length as u64);
             *kinds.entry(kind.name()).or_insert(0u64) += numbers;
         }
@@ -83,7 +89,6 @@ impl Report {
         let precision = kinds.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("+");
         self.parameters += parameters;
         self.bytes_on_disk += bytes;
-        self.bytes_in_memory += parameters * 4;
         self.parts.push(Part { name: name.to_owned(), parameters, precision, bytes });
     }
 

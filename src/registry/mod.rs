@@ -6,8 +6,10 @@ mod check;
 mod comfy;
 mod hub;
 mod scan;
+mod shelf;
 mod vocabulary;
 
 pub use catalogue::{Catalogue, Entry, Family, RegistryError, judge, shipped_bytes};
 pub use check::{Part, Report, check};
 pub use scan::{Found, Sort, scan};
+pub use shelf::{Shelf, embedding_use, lora_use};

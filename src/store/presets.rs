@@ -94,6 +94,11 @@ pub fn model_catalogues(user_folder: Option<&Path>) -> Result<(&'static str, Opt
     }
 }
 
+/// The folder for models of the user's own, beside that of the presets: what is put there is known without being remembered.
+pub fn model_folder(user_folder: Option<&Path>) -> Option<PathBuf> {
+    user_folder.map(|folder| folder.with_file_name("models"))
+}
+
 /// Writes the user's catalogue of models; gives its path.
 ///
 /// # Errors

@@ -191,6 +191,9 @@ impl App {
                 let name = if format == Format::StylesCsv { "styles" } else { format.id() };
                 self.dialogs.ask(&mut self.view, purpose, name);
             }
+            ViewCommand::ControlPictureDialog(index) => {
+                self.dialogs.ask(&mut self.view, Purpose::ControlPicture(index), "");
+            }
             ViewCommand::OpenDialog => self.dialogs.ask(&mut self.view, Purpose::Open, ""),
             ViewCommand::SaveDialog => {
                 let name = canvas.map_or("canvas", |canvas| canvas.name.as_str());

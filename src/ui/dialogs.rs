@@ -32,6 +32,8 @@ pub(super) enum Purpose {
     ImportLibrary,
     /// In a format; only what is the user's if true.
     ExportLibrary(Format, bool),
+    /// A picture for a ControlNet, by index.
+    ControlPicture(usize),
     SaveCanvas,
     /// A result, by index.
     SaveResult(usize),
@@ -46,6 +48,7 @@ impl Purpose {
             Self::AddModels => ("Add models", "Add"),
             Self::ImportLibrary => ("Import into the library", "Import"),
             Self::ExportLibrary(..) => ("Export the library", "Export"),
+            Self::ControlPicture(_) => ("Open picture for the ControlNet", "Open"),
             Self::SaveCanvas => ("Save canvas as PNG", "Save"),
             Self::SaveResult(_) => ("Save picture as PNG", "Save"),
             Self::SaveMask => ("Save mask as PNG", "Save"),
@@ -54,7 +57,7 @@ impl Purpose {
 
     /// Whether a file is to be written.
     fn saves(self) -> bool {
-        !matches!(self, Self::Open | Self::AddModels | Self::ImportLibrary)
+        !matches!(self, Self::Open | Self::AddModels | Self::ImportLibrary | Self::ControlPicture(_))
     }
 
     /// The ending of the file that is written; `None` if a folder is.
@@ -75,6 +78,7 @@ impl Purpose {
                 return Command::Library(LibraryCommand::Export { out: path, format, only_mine });
             }
             Self::Open => FileCommand::Open(path),
+            Self::ControlPicture(index) => FileCommand::OpenControl(index, path),
             Self::SaveCanvas => FileCommand::SaveCanvas(path),
             Self::SaveResult(index) => FileCommand::SaveResult(index, path),
             Self::SaveMask => FileCommand::SaveMask(path),
@@ -298,7 +302,9 @@ fn choose(purpose: Purpose, proposed: &Path) -> Answer {
     let chosen = runtime.block_on(async {
         match purpose {
             Purpose::AddModels => dialog.pick_folder().await,
-            Purpose::Open => dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp"]).pick_file().await,
+            Purpose::Open | Purpose::ControlPicture(_) => {
+                dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp"]).pick_file().await
+            }
             Purpose::ImportLibrary => {
                 dialog.add_filter("Lists", &["csv", "json", "yaml", "yml", "txt", "toml", "py", "md"]).pick_file().await
             }

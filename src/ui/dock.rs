@@ -26,7 +26,7 @@ impl Default for Layout {
         };
         let canvas = tabs(&[PanelKind::Canvas]);
         let preview = tabs(&[PanelKind::Preview, PanelKind::Jobs, PanelKind::Notices]);
-        let prompt = tabs(&[PanelKind::Prompt, PanelKind::Library, PanelKind::Models]);
+        let prompt = tabs(&[PanelKind::Prompt, PanelKind::Library, PanelKind::Steering, PanelKind::Models]);
         let lens = tabs(&[PanelKind::Lens, PanelKind::ZeroShot]);
         let mut split = |dir, first: TileId, second: TileId, share: f32| {
             tiles.insert_container(Container::Linear(Linear::new_binary(dir, [first, second], share)))

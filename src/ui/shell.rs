@@ -88,6 +88,7 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::FocusPrompt,
             Action::FocusLens,
             Action::FocusLibrary,
+            Action::FocusSteering,
             Action::FocusModels,
             Action::FocusZeroShot,
             Action::FocusJobs,

@@ -107,6 +107,7 @@ actions! {
     WriteStack: "Write templates into the prompt", "Puts what templates and styles make of the prompt into the prompt, and takes them off.", None;
     ClearStack: "Take off all templates", "Takes all templates and styles off the prompt.", None;
     FocusModels: "Show models", "Puts the keyboard into the models.", None;
+    FocusSteering: "Show steering", "Puts the keyboard into LoRAs and ControlNets.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
@@ -206,6 +207,7 @@ impl Action {
             Self::FocusZeroShot => ViewCommand::Focus(PanelKind::ZeroShot),
             Self::FocusLibrary => ViewCommand::Focus(PanelKind::Library),
             Self::FocusModels => ViewCommand::Focus(PanelKind::Models),
+            Self::FocusSteering => ViewCommand::Focus(PanelKind::Steering),
             Self::FocusJobs => ViewCommand::Focus(PanelKind::Jobs),
             Self::FocusNotices => ViewCommand::Focus(PanelKind::Notices),
             Self::ResetLayout => ViewCommand::ResetLayout,

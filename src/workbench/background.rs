@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::command::LazyBytes;
 use super::library::{LibraryDone, LibraryTask};
 use super::models::{self, KnownModel};
+use super::resources::{self, Answers, Wanted};
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
 use crate::engine::Wake;
@@ -23,6 +24,11 @@ use crate::store::{pictures, samples};
 pub(super) enum FileTask {
     Open(PathBuf),
     OpenSample(String),
+    /// Opens a picture for the ControlNet of this index.
+    OpenControl {
+        index: usize,
+        path: PathBuf,
+    },
     Convert {
         extent: Extent,
         rgba: LazyBytes,
@@ -38,6 +44,11 @@ pub(super) enum FileTask {
     },
     /// Looks for models; the folder is that of the user's presets.
     ReadModels(Option<PathBuf>),
+    /// Finds and reads files; the folder is that of the user's presets.
+    ReadResources {
+        presets: Option<PathBuf>,
+        wanted: Vec<Wanted>,
+    },
     /// Remembers `path` there.
     AddModels {
         presets: Option<PathBuf>,
@@ -51,7 +62,7 @@ impl FileTask {
         match self {
             Self::Open(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
             Self::SavePicture { .. } | Self::SaveMask { .. } | Self::AddModels { .. } => Kind::Save,
-            Self::ReadModels(_) => Kind::Look,
+            Self::ReadModels(_) | Self::ReadResources { .. } | Self::OpenControl { .. } => Kind::Look,
             Self::Library(task) if task.saves() => Kind::Save,
             Self::Library(_) => Kind::Look,
         }
@@ -76,6 +87,12 @@ pub(super) enum FileDone {
     },
     /// What was found, or why nothing could be looked for.
     ModelsRead(Result<Vec<KnownModel>, String>),
+    ResourcesRead(Answers),
+    ControlOpened {
+        index: usize,
+        picture: Picture,
+        name: String,
+    },
     ModelsAdded {
         text: String,
     },
@@ -191,6 +208,17 @@ fn run(task: FileTask) -> Result<FileDone, String> {
             let name =
                 path.file_name().map_or_else(|| "Picture".to_owned(), |name| name.to_string_lossy().into_owned());
             Ok(FileDone::Opened { picture, name })
+        }
+        FileTask::OpenControl { index, path } => {
+            let picture = pictures::read(&path).map_err(|error| error.to_string())?;
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Ok(FileDone::ControlOpened { index, picture, name })
+        }
+        FileTask::ReadResources { presets, wanted } => {
+            // Whoever waits for them is told in any case.
+            let answers = resources::read(presets.as_deref(), wanted.clone())
+                .unwrap_or_else(|reason| wanted.into_iter().map(|wanted| (wanted, Err(reason.clone()))).collect());
+            Ok(FileDone::ResourcesRead(answers))
         }
         FileTask::OpenSample(name) => {
             let picture = samples::open(&name).map_err(|error| error.to_string())?;

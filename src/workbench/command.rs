@@ -85,6 +85,8 @@ pub enum Command {
 pub enum FileCommand {
     /// Open a picture file on the canvas.
     Open(PathBuf),
+    /// Open a picture for a ControlNet, by index.
+    OpenControl(usize, PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
     Paste {
         /// Its size.
@@ -150,6 +152,8 @@ pub enum PanelKind {
     Library,
     /// The models on this machine.
     Models,
+    /// LoRAs, ControlNets and learned words.
+    Steering,
     /// The heatmap's phrase and looks.
     Lens,
     /// Classes and templates.
@@ -164,11 +168,12 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Canvas,
         Self::Prompt,
         Self::Library,
         Self::Models,
+        Self::Steering,
         Self::Lens,
         Self::ZeroShot,
         Self::Preview,
@@ -183,6 +188,7 @@ impl PanelKind {
             Self::Prompt => "Prompt",
             Self::Library => "Library",
             Self::Models => "Models",
+            Self::Steering => "Steering",
             Self::Lens => "Lens",
             Self::ZeroShot => "Zero-shot",
             Self::Preview => "Preview",
@@ -203,6 +209,8 @@ pub enum ViewCommand {
     ImportLibraryDialog,
     /// Ask where to write the library in this format; only the user's part of it if true.
     ExportLibraryDialog(Format, bool),
+    /// Ask for a picture for a ControlNet, by index.
+    ControlPictureDialog(usize),
     /// Ask where to save the canvas.
     SaveDialog,
     /// Ask where to save a result, by index.

@@ -9,9 +9,9 @@ use super::notices::Level;
 use super::preview::{LivePicture, MadePicture};
 use super::tools::Gesture;
 use super::{Action, PreviewTarget, Workbench, prepare, sentence};
-use crate::base::pixels::Revision;
+use crate::base::pixels::{Picture, Revision};
 use crate::base::task::Progress;
-use crate::document::Edit;
+use crate::document::{ControlPicture, Edit};
 use crate::engine::{Event, EventKind, JobId, Lane};
 use crate::job::output::Generated;
 use crate::job::{JobError, JobOutput, JobSpec};
@@ -159,7 +159,7 @@ impl Workbench {
     }
 
     pub(super) fn generate(&mut self, count: u32) {
-        match prepare::generate(self.document(), &self.preferences, self.preview.target, count.clamp(1, 64)) {
+        match self.generate_spec(count.clamp(1, 64)) {
             Ok(spec) => {
                 let id = self.submit(JobSpec::Generate(spec.clone()), Lane::Batch);
                 self.preview.batches.push((id, spec));
@@ -168,10 +168,13 @@ impl Workbench {
                     self.new_seed();
                 }
             }
+            // It is made as soon as everything is read.
+            Err(prepare::NothingToGenerate::Reading) => self.preview.waiting = Some(count),
             Err(missing) => {
                 let fix = match missing {
-                    prepare::NothingToGenerate::NoPicture => Action::Open,
                     prepare::NothingToGenerate::NoMask => Action::ToolBrush,
+                    prepare::NothingToGenerate::Unusable(_) => Action::AddModels,
+                    _ => Action::Open,
                 };
                 self.notices.add(Level::Warning, sentence(&missing.to_string()), Some(fix));
             }
@@ -207,6 +210,7 @@ impl Workbench {
     pub(super) fn file(&mut self, command: FileCommand) {
         let task = match command {
             FileCommand::Open(path) => FileTask::Open(path),
+            FileCommand::OpenControl(index, path) => FileTask::OpenControl { index, path },
             FileCommand::OpenSample(name) => FileTask::OpenSample(name),
             FileCommand::Paste { extent, rgba } => FileTask::Convert { extent, rgba },
             FileCommand::SaveCanvas(path) => match &self.document().canvas {
@@ -227,6 +231,15 @@ impl Workbench {
             },
         };
         self.background.start(task);
+    }
+
+    fn set_control_picture(&mut self, index: usize, picture: Picture, name: String) {
+        let mut steering = self.document().steering.clone();
+        // It may have been taken away while the file was read.
+        if let Some(control) = steering.controls.get_mut(index) {
+            control.picture = ControlPicture::File { picture, name };
+            self.edit(Edit::SetSteering(Box::new(steering)));
+        }
     }
 
     pub(super) fn read_models(&mut self) {
@@ -256,7 +269,16 @@ impl Workbench {
                         self.notices.add(Level::Error, sentence(reason), None);
                     }
                     self.models.on_read(read.ok());
+                    // Files may have come, gone or changed.
+                    self.resources.forget();
                 }
+                FileDone::ResourcesRead(answers) => {
+                    self.resources.on_read(answers);
+                    if let Some(count) = self.preview.waiting.take() {
+                        self.generate(count);
+                    }
+                }
+                FileDone::ControlOpened { index, picture, name } => self.set_control_picture(index, picture, name),
                 FileDone::ModelsAdded { text } => {
                     self.notices.add(Level::Info, text, None);
                     self.read_models();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::background::FileTask;
 use super::{Workbench, prepare};
 use crate::engine::{InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
 use crate::job::output::TokenCount;
-use crate::job::spec::CountTokensSpec;
+use crate::job::spec::{CountTokensSpec, GenerateSpec};
 
 /// A live picture is asked for after this much quiet: short, because a newer request stops an older one at once.
 const PREVIEW_QUIET: Duration = Duration::from_millis(90);
@@ -22,10 +23,31 @@ pub(super) struct Tokens {
 impl Workbench {
     /// Submits what live panels need. Returns when the next debounce ends.
     pub(super) fn submit_live(&mut self) -> Option<Duration> {
+        self.read_resources();
         self.submit_tokens();
         self.submit_heatmap();
         self.submit_zero_shot();
         self.submit_preview()
+    }
+
+    /// Has files read that the document asks for by name, and the list of what there is, once.
+    fn read_resources(&mut self) {
+        if self.folders.is_some() && self.models.known().is_none() && !self.models.is_pending() {
+            self.read_models();
+        }
+        let wanted = self.resources.follow(self.history.document(), self.models.known());
+        if !wanted.is_empty() {
+            let presets = self.folders.as_ref().map(|folders| folders.presets.clone());
+            self.background.start(FileTask::ReadResources { presets, wanted });
+        }
+    }
+
+    /// The request for `count` pictures of what the preview shows.
+    pub(super) fn generate_spec(&self, count: u32) -> Result<GenerateSpec, prepare::NothingToGenerate> {
+        let document = self.document();
+        let mut spec = prepare::generate(document, &self.preferences, self.preview.target, count)?;
+        self.resources.apply(&mut spec, &document.steering, self.models.known())?;
+        Ok(spec)
     }
 
     fn submit_tokens(&mut self) {
@@ -97,9 +119,10 @@ impl Workbench {
             }
             return None;
         }
-        let wanted = prepare::generate(self.document(), &self.preferences, self.preview.target, 1);
-        let wanted = match wanted {
+        let wanted = match self.generate_spec(1) {
             Ok(spec) => spec,
+            // A moment only; until then the picture stays.
+            Err(prepare::NothingToGenerate::Reading) => return None,
             Err(missing) => {
                 self.preview.failed = Some(super::sentence(&missing.to_string()));
                 self.preview.asked = None;

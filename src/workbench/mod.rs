@@ -15,6 +15,7 @@ pub mod models;
 pub mod notices;
 pub mod prepare;
 pub mod preview;
+pub mod resources;
 mod start;
 pub mod tools;
 pub mod zero_shot;
@@ -40,6 +41,7 @@ use library::Shelf;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
+use resources::Resources;
 use tools::Tools;
 use zero_shot::ZeroShot;
 
@@ -77,6 +79,7 @@ pub struct Workbench {
     zero_shot: ZeroShot,
     tokens: live::Tokens,
     models: Models,
+    resources: Resources,
     jobs: Jobs,
     notices: Notices,
     /// The caret in the prompt, in characters.
@@ -106,6 +109,7 @@ impl Workbench {
             zero_shot: ZeroShot::default(),
             tokens: live::Tokens::default(),
             models: Models::default(),
+            resources: Resources::default(),
             jobs: Jobs::default(),
             notices,
             prompt_caret: 0,
@@ -238,6 +242,11 @@ impl Workbench {
     /// The models on this machine.
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// The files of LoRAs and learned words that the document asks for.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// What runs and what waits.

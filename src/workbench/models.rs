@@ -70,7 +70,8 @@ pub struct Remembered {
 /// If the user's catalogue cannot be read or makes no sense.
 pub fn catalogue(presets: Option<&Path>) -> Result<Catalogue, String> {
     let (shipped, own) = presets::model_catalogues(presets)?;
-    Catalogue::load(shipped, own.as_deref()).map_err(|error| error.0)
+    let catalogue = Catalogue::load(shipped, own.as_deref()).map_err(|error| error.0)?;
+    Ok(presets::model_folder(presets).into_iter().fold(catalogue, Catalogue::with_folder))
 }
 
 /// Writes `path` down in the user's catalogue and looks into it.

@@ -1,9 +1,9 @@
 //! From document and preferences to requests: pure functions, nothing is sent from here.
 
 use super::command::PreviewTarget;
-use crate::document::Document;
+use crate::document::{ControlChoice, ControlPicture, Document};
 use crate::job::JobSpec;
-use crate::job::nets::OtherNets;
+use crate::job::nets::{ControlSpec, OtherNets};
 use crate::job::spec::{
     CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
 };
@@ -56,7 +56,7 @@ pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountToke
 }
 
 /// Why there is nothing to generate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NothingToGenerate {
     /// Inpainting needs a picture.
     #[error("open a picture first, then paint over what is to change")]
@@ -64,12 +64,21 @@ pub enum NothingToGenerate {
     /// Inpainting needs a mask.
     #[error("paint over what is to change first (the mask brush is on B)")]
     NoMask,
+    /// A ControlNet follows the canvas, and there is none.
+    #[error("open a picture first, or give the ControlNet {0} a picture of its own: it follows the canvas")]
+    NoControlPicture(String),
+    /// A file is still being read; it will take a moment.
+    #[error("reading the files of LoRAs and embeddings")]
+    Reading,
+    /// A file that is asked for cannot be used.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// The request for `count` pictures.
 ///
 /// # Errors
-/// If inpainting is asked for without a picture or a mask.
+/// If inpainting is asked for without a picture or a mask, or a ControlNet has nothing to steer by.
 pub fn generate(
     document: &Document,
     preferences: &Preferences,
@@ -99,10 +108,25 @@ pub fn generate(
         count,
         init,
         noise: None,
-        nets: OtherNets::default(),
+        nets: OtherNets { vae: None, controls: controls(document)? },
         loras: Vec::new(),
         embeddings: Vec::new(),
     })
+}
+
+/// The ControlNets that are on, with their pictures.
+fn controls(document: &Document) -> Result<Vec<ControlSpec>, NothingToGenerate> {
+    let spec = |control: &ControlChoice| {
+        let ControlChoice { name, model, picture, scale, start, end, .. } = control;
+        let of_canvas = || document.canvas.as_ref().map(|canvas| canvas.picture.clone());
+        let picture = match picture {
+            ControlPicture::File { picture, .. } => Some(picture.clone()),
+            ControlPicture::Canvas => of_canvas(),
+        };
+        let picture = picture.ok_or_else(|| NothingToGenerate::NoControlPicture(name.clone()))?;
+        Ok(ControlSpec { model: model.clone(), picture, scale: *scale, start: *start, end: *end })
+    };
+    document.steering.controls.iter().filter(|control| control.is_on).map(spec).collect()
 }
 
 /// What a job works on, in a few words.

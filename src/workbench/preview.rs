@@ -44,6 +44,8 @@ pub struct Preview {
     pub(super) remarks: Vec<String>,
     /// When the request that is not yet submitted was first seen: the start of its debounce.
     pub(super) changed: Option<(GenerateSpec, Duration)>,
+    /// Pictures that were asked for and that wait for files to be read.
+    pub(super) waiting: Option<u32>,
     pub(super) batches: Vec<(JobId, GenerateSpec)>,
     results: Vec<MadePicture>,
     selected: Option<usize>,

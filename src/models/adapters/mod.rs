@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use candle_core::{DType, Device};
-use candle_nn::VarBuilder;
 
 use self::keys::Names;
 use self::scales::Scales;
@@ -25,6 +24,8 @@ use super::diffusion::Unet;
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
 use super::layers::{Adaptable, Branch};
+use super::tensors::Tensors;
+use crate::base::task::TaskCx;
 
 /// What a folder of a LoRA calls its weights (PEFT, diffusers).
 const IN_FOLDERS: [&str; 4] =
@@ -80,8 +81,8 @@ impl Lora {
     /// Reads `path`, a file or a folder with one, for the model that `nets` are of.
     ///
     /// # Errors
-    /// If it is no LoRA, is damaged, of a kind that is not read, or made for another kind of model.
-    pub fn load(path: &Path, nets: &Nets<'_>) -> Result<Self> {
+    /// If it is no LoRA, is damaged, of a kind that is not read, or made for another kind of model; if the task is cancelled.
+    pub fn load(path: &Path, nets: &Nets<'_>, cx: &TaskCx<'_>) -> Result<Self> {
         let bad = |reason: String| ModelError::BadFile { path: path.to_owned(), reason };
         let (files, file) = locate(path)?;
         let weights = files.weights(&file)?;
@@ -112,7 +113,7 @@ impl Lora {
             }
             other => other,
         };
-        let vb = weights.builder(DType::F32, &Device::Cpu);
+        let vb = weights.tensors(DType::F32, &Device::Cpu, cx);
         let (layers, mut additions) = (modules.len() + strangers.len(), Vec::new());
         let mut unknown = strangers;
         for (module, parts) in modules {
@@ -191,7 +192,7 @@ fn locate(path: &Path) -> Result<(ModelFiles, String)> {
 
 /// What is added to `layer`, and how strongly at a strength of one.
 fn read(
-    vb: &VarBuilder<'_>,
+    vb: &Tensors<'_>,
     layer: &Adaptable,
     named: &[(&'static str, &str)],
     scales: &Scales,

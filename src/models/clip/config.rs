@@ -55,6 +55,14 @@ pub struct TextConfig {
     pub projection: Option<(usize, bool)>,
 }
 
+impl TextConfig {
+    /// Whether texts must be filled up to the full length: where every state depends on every position, padding counts. Where positions
+    /// see only earlier ones, what is behind the end token changes nothing and needs no computing.
+    pub fn needs_padding(&self) -> bool {
+        !self.is_causal || self.pooling == Pooling::Last
+    }
+}
+
 /// How the states of patches become one embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {

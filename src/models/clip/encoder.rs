@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::{Hooks, Seen};
-use crate::models::kernels::{Activation, Attending, attention};
+use crate::models::kernels::{Activation, Attending, LayerNorm, attention};
 use crate::models::layers::{Linear, linear};
 
 /// The sizes of a tower.
@@ -36,13 +36,13 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(sizes: Sizes, vb: &Tensors<'_>) -> Result<Self> {
         let Sizes { width, inner, heads, activation, epsilon, .. } = sizes;
         let attention = vb.pp("self_attn");
         let mlp = vb.pp("mlp");
         Ok(Self {
-            norm1: layer_norm(width, epsilon, vb.pp("layer_norm1"))?,
-            norm2: layer_norm(width, epsilon, vb.pp("layer_norm2"))?,
+            norm1: LayerNorm::load(width, epsilon, &vb.pp("layer_norm1"))?,
+            norm2: LayerNorm::load(width, epsilon, &vb.pp("layer_norm2"))?,
             query: linear(width, width, attention.pp("q_proj"))?,
             key: linear(width, width, attention.pp("k_proj"))?,
             value: linear(width, width, attention.pp("v_proj"))?,
@@ -81,7 +81,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoder {
-    pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(sizes: Sizes, vb: &Tensors<'_>) -> Result<Self> {
         let fits = sizes.width > 0 && sizes.heads > 0 && sizes.width.is_multiple_of(sizes.heads);
         if !fits || sizes.layers == 0 || sizes.inner == 0 {
             return Err(ModelError::BadInput(format!(

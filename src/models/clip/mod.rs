@@ -16,12 +16,13 @@ pub use config::{ClipConfig, Head, Pooling, TextConfig, VisionConfig};
 pub use text::TextTower;
 pub use vision::{VisionOutput, VisionTower};
 
+use crate::models::tensors::Tensors;
 use candle_core::{D, DType, Device, Tensor};
-use candle_nn::VarBuilder;
 
 use super::error::{ModelError, Result};
 use super::files::{ModelFiles, Weights};
 use super::preprocess::Convention;
+use crate::base::task::TaskCx;
 use crate::job::output::Scoring;
 
 const WEIGHTS: &str = "model.safetensors";
@@ -46,13 +47,21 @@ impl ClipModel {
     /// # Errors
     /// If a file is missing or damaged, or a tensor is missing or of another shape.
     pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+        Self::load_in(files, dtype, device, &TaskCx::detached())
+    }
+
+    /// As [`Self::load`], with pauses for the task.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or if the task is cancelled.
+    pub fn load_in(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let weights = open(files)?;
         let config = ClipConfig::load(files, &weights)?;
-        let vb = names::builder(&weights, dtype, device);
+        let vb = names::tensors(&weights, dtype, device, cx);
         Self::build(&config, &weights, &vb).map_err(|error| explain(files, error))
     }
 
-    fn build(config: &ClipConfig, weights: &Weights, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn build(config: &ClipConfig, weights: &Weights, vb: &Tensors<'_>) -> Result<Self> {
         let number = |name: &str| -> Result<f32> {
             let value = vb.get((), name)?.to_dtype(DType::F32)?.to_scalar::<f32>()?;
             Ok(value)

@@ -1,15 +1,16 @@
 //! Which names a file has for its tensors. Our nets ask for those of transformers 4; this finds the place of each in the file.
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device};
-use candle_nn::VarBuilder;
 
 use super::{open_clip, timm};
+use crate::base::task::TaskCx;
 use crate::models::files::{Naming, Place, Weights};
 
 /// The tensors of `weights` by transformers' names, whatever the file calls them: those names with or without a prefix, a text
 /// tower alone with or without `text_model.`, query, key and value in one, or open_clip's names.
-pub(super) fn builder(weights: &Weights, dtype: DType, device: &Device) -> VarBuilder<'static> {
-    weights.renamed(naming(weights), dtype, device)
+pub(super) fn tensors<'a>(weights: &Weights, dtype: DType, device: &Device, cx: &'a TaskCx<'a>) -> Tensors<'a> {
+    Tensors::new(weights, naming(weights), dtype, device, cx)
 }
 
 fn naming(weights: &Weights) -> Naming {

@@ -1,12 +1,12 @@
 //! SigLIP's head: a learned query attends to all patches, an MLP follows (transformers `SiglipMultiheadAttentionPoolingHead`).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use super::encoder::Sizes;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Activation, Attending, Linear, attention};
+use crate::models::kernels::{Activation, Attending, LayerNorm, Linear, attention};
 
 pub(super) struct PoolHead {
     /// The learned query, projected for attention: (1, 1, width).
@@ -22,7 +22,7 @@ pub(super) struct PoolHead {
 }
 
 impl PoolHead {
-    pub(super) fn load(sizes: Sizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(sizes: Sizes, vb: &Tensors<'_>) -> Result<Self> {
         let Sizes { width, inner, heads, activation, epsilon, .. } = sizes;
         let attention = vb.pp("attention");
         let probe = vb.get((1, 1, width), "probe")?;
@@ -31,7 +31,7 @@ impl PoolHead {
             key: Linear::load(width, width, &attention.pp("k_proj"))?,
             value: Linear::load(width, width, &attention.pp("v_proj"))?,
             output: Linear::load(width, width, &attention.pp("out_proj"))?,
-            norm: layer_norm(width, epsilon, vb.pp("layernorm"))?,
+            norm: LayerNorm::load(width, epsilon, &vb.pp("layernorm"))?,
             fc1: Linear::load(width, inner, &vb.pp("mlp.fc1"))?,
             fc2: Linear::load(inner, width, &vb.pp("mlp.fc2"))?,
             heads,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
-use candle_nn::{Embedding, LayerNorm, Module, VarBuilder, embedding, layer_norm};
+use candle_nn::{Embedding, Module};
 
 use super::config::{Pooling, TextConfig};
 use super::encoder::{Encoder, Sizes};
@@ -12,7 +12,9 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
+use crate::models::kernels::{LayerNorm, shifted};
 use crate::models::layers::{self, Adaptable, Linear, linear, linear_no_bias};
+use crate::models::tensors::Tensors;
 
 /// The text tower.
 pub struct TextTower {
@@ -21,8 +23,7 @@ pub struct TextTower {
     encoder: Encoder,
     final_norm: LayerNorm,
     projection: Option<Linear>,
-    is_causal: bool,
-    pooling: Pooling,
+    config: TextConfig,
     adaptable: Vec<Adaptable>,
     /// Learned vectors (n, width), whose ids follow those of the vocabulary.
     learned: RefCell<Option<Tensor>>,
@@ -30,7 +31,7 @@ pub struct TextTower {
 
 impl TextTower {
     /// Builds the tower from `text_model.…`, and from `projection` (the name of that layer) if there is one.
-    pub(super) fn load(config: &TextConfig, projection: &str, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &TextConfig, projection: &str, vb: &Tensors<'_>) -> Result<Self> {
         let TextConfig { width, length, vocab_size, epsilon, .. } = *config;
         if length == 0 || vocab_size == 0 {
             return Err(ModelError::BadInput(format!(
@@ -53,13 +54,12 @@ impl TextTower {
             Some((out, false)) => Some(linear_no_bias(width, out, vb.pp(projection))?),
         };
         Ok(Self {
-            tokens: embedding(vocab_size, width, embeddings.pp("token_embedding"))?,
+            tokens: Embedding::new(embeddings.get((vocab_size, width), "token_embedding.weight")?, width),
             positions: embeddings.get((length, width), "position_embedding.weight")?,
             encoder: Encoder::load(sizes, &root.pp("encoder"))?,
-            final_norm: layer_norm(width, epsilon, root.pp("final_layer_norm"))?,
+            final_norm: LayerNorm::load(width, epsilon, &root.pp("final_layer_norm"))?,
             projection,
-            is_causal: config.is_causal,
-            pooling: config.pooling,
+            config: config.clone(),
             adaptable: Vec::new(),
             learned: RefCell::default(),
         })
@@ -69,11 +69,11 @@ impl TextTower {
     /// `text_model.`.
     ///
     /// # Errors
-    /// If a file is missing or damaged.
-    pub fn load_folder(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+    /// If a file is missing or damaged, or the task is cancelled.
+    pub fn load_folder(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let weights = files.weights(WEIGHTS)?;
         let config = TextConfig::load(files, weights.has(PROJECTION_WEIGHT))?;
-        let vb = names::builder(&weights, dtype, device);
+        let vb = names::tensors(&weights, dtype, device, cx);
         let loaded =
             layers::gather(|| Self::load(&config, PROJECTION, &vb)).map_err(|error| super::explain(files, error));
         loaded.map(|(tower, adaptable)| Self { adaptable, ..tower })
@@ -84,20 +84,27 @@ impl TextTower {
         &self.adaptable
     }
 
-    /// Longest sequence that it reads.
-    pub fn max_length(&self) -> usize {
-        self.positions.dims().first().copied().unwrap_or(0)
+    /// What a folder holds, for [`Self::load_folder`]; its weights are not read yet.
+    ///
+    /// # Errors
+    /// If a file is missing or its header damaged.
+    pub fn config_of(files: &ModelFiles) -> Result<TextConfig> {
+        TextConfig::load(files, files.weights(WEIGHTS)?.has(PROJECTION_WEIGHT))
     }
 
-    /// Whether texts must be filled up to [`Self::max_length`]: where every state depends on every position, padding counts.
-    /// Where positions see only earlier ones, what is behind the end token changes nothing and needs no computing.
-    pub fn needs_padding(&self) -> bool {
-        !self.is_causal || self.pooling == Pooling::Last
+    /// What it was built from.
+    pub fn config(&self) -> &TextConfig {
+        &self.config
+    }
+
+    /// Longest sequence that it reads.
+    pub fn max_length(&self) -> usize {
+        self.config.length
     }
 
     /// How many tokens it knows: the ids of learned vectors begin here.
     pub fn vocabulary(&self) -> usize {
-        self.tokens.embeddings().dims().first().copied().unwrap_or(0)
+        self.config.vocab_size
     }
 
     /// Takes `vectors` (n, width) for the ids from [`Self::vocabulary`] on, in place of those before; none if there are no vectors.
@@ -170,7 +177,7 @@ impl TextTower {
 
     /// Width of the states.
     pub fn width(&self) -> usize {
-        self.positions.dims().get(1).copied().unwrap_or(0)
+        self.config.width
     }
 
     /// How many layers it has.
@@ -197,12 +204,12 @@ impl TextTower {
                 "the text tower reads 1 to {most} embeddings of width {own}, not {length} of width {width}"
             )));
         }
-        let xs = embeddings.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
+        let xs = shifted(embeddings, &self.positions.narrow(0, 0, length)?)?;
         let layers = self.layers();
         let last = layers.checked_sub(left_out).ok_or_else(|| {
             ModelError::BadInput(format!("the text tower has {layers} layers, so no {left_out} can be left out"))
         })?;
-        self.encoder.run(xs, 0..last, self.is_causal, hooks, cx)
+        self.encoder.run(xs, 0..last, self.config.is_causal, hooks, cx)
     }
 
     /// What the last `left_out` layers and the final norm make of states (batch, length, width) before them.
@@ -212,7 +219,7 @@ impl TextTower {
     pub fn finish(&self, states: &Tensor, left_out: usize, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
         let layers = self.layers();
         let last = layers.saturating_sub(left_out)..layers;
-        self.norm(&self.encoder.run(states.clone(), last, self.is_causal, hooks, cx)?)
+        self.norm(&self.encoder.run(states.clone(), last, self.config.is_causal, hooks, cx)?)
     }
 
     /// The final norm alone.
@@ -220,7 +227,7 @@ impl TextTower {
     /// # Errors
     /// If the tensor library fails.
     pub fn norm(&self, states: &Tensor) -> Result<Tensor> {
-        Ok(self.final_norm.forward(states)?)
+        self.final_norm.forward(states)
     }
 
     /// The state that stands for each text, (batch, width), of states (batch, length, width) of these ids.
@@ -229,7 +236,7 @@ impl TextTower {
     /// If there are not as many states as ids.
     pub fn pool(&self, states: &Tensor, ids: &[Vec<u32>]) -> Result<Tensor> {
         let rows = ids.iter().enumerate().map(|(row, ids)| {
-            let end = match self.pooling {
+            let end = match self.config.pooling {
                 // Learned vectors have larger ids than the end token.
                 Pooling::Largest => ids
                     .iter()

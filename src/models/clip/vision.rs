@@ -2,8 +2,8 @@
 //!
 //! Attention layers have the sites 0, 1, …; behind them SigLIP's pooling head has the last one, which is a cross-attention.
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use super::config::{Head, VisionConfig};
 use super::encoder::{Encoder, Sizes};
@@ -12,7 +12,7 @@ use super::positions::interpolate;
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::Linear;
+use crate::models::kernels::{LayerNorm, Linear, joined, shifted};
 
 /// Larger grids than any model has, small enough that their squares are numbers.
 const LARGEST_GRID: usize = 1 << 12;
@@ -57,7 +57,7 @@ impl VisionOutput {
 }
 
 impl VisionTower {
-    pub(super) fn load(config: &VisionConfig, root: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &VisionConfig, root: &Tensors<'_>) -> Result<Self> {
         let (width, patch) = (config.width, config.patch_size);
         let grid = config.image_size.checked_div(patch).unwrap_or(0);
         if grid == 0 || grid > LARGEST_GRID {
@@ -82,7 +82,7 @@ impl VisionTower {
             let weight = vb.get((width, 3, patch, patch), "weight")?;
             Linear::new(&weight.flatten_from(1)?, bias.as_ref())
         };
-        let norm = |name: &str| layer_norm(width, config.epsilon, vb.pp(name));
+        let norm = |name: &str| LayerNorm::load(width, config.epsilon, &vb.pp(name));
         let encoder = Encoder::load(sizes, &vb.pp("encoder"))?;
         let (patches, end, extra) = match config.head {
             Head::ClassToken(out) => {
@@ -142,9 +142,9 @@ impl VisionTower {
         let mut xs = self.patches.forward(&in_patches(pixels, self.patch_size)?)?;
         if let End::ClassToken { token, .. } = &self.end {
             let class = token.broadcast_as((batch, 1, token.dim(0)?))?;
-            xs = Tensor::cat(&[&class, &xs], 1)?;
+            xs = joined([&class, &xs], 1)?;
         }
-        xs = xs.broadcast_add(&self.positions_for(rows, columns)?)?;
+        xs = shifted(&xs, &self.positions_for(rows, columns)?)?;
         if let Some(norm) = &self.pre_norm {
             xs = norm.forward(&xs)?;
         }

@@ -1,12 +1,12 @@
 //! Transformers inside convolutional nets (diffusers `Transformer2DModel`, `BasicTransformerBlock`).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Attending, GroupNorm, attention_in, geglu};
+use crate::models::kernels::{Attending, GroupNorm, LayerNorm, attention_in, geglu, sum};
 use crate::models::layers::{Conv1x1, Linear, linear, linear_no_bias};
 
 /// The sizes of a transformer.
@@ -29,7 +29,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(channels: usize, context: usize, heads: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(channels: usize, context: usize, heads: usize, vb: &Tensors<'_>) -> Result<Self> {
         Ok(Self {
             query: linear_no_bias(channels, channels, vb.pp("to_q"))?,
             key: linear_no_bias(context, channels, vb.pp("to_k"))?,
@@ -59,9 +59,9 @@ struct TransformerBlock {
 }
 
 impl TransformerBlock {
-    fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(sizes: TransformerSizes, vb: &Tensors<'_>) -> Result<Self> {
         let TransformerSizes { channels, heads, prompt_width, .. } = sizes;
-        let norm = |name: &str| layer_norm(channels, 1e-5, vb.pp(name));
+        let norm = |name: &str| LayerNorm::load(channels, 1e-5, &vb.pp(name));
         Ok(Self {
             norm1: norm("norm1")?,
             own: Attention::load(channels, channels, heads, &vb.pp("attn1"))?,
@@ -74,11 +74,12 @@ impl TransformerBlock {
     }
 
     fn forward(&self, xs: &Tensor, prompt: &Tensor, hooks: &mut Hooks<'_>, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let xs = (xs + self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?)?;
-        let xs = (&xs + self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?)?;
-        let inner = self.inner.forward_in(&self.norm3.forward(&xs)?, cx)?;
+        let xs = sum(xs, &self.own.forward(&self.norm1.forward(xs)?, None, hooks, cx)?, cx)?;
+        let xs = sum(&xs, &self.cross.forward(&self.norm2.forward(&xs)?, Some(prompt), hooks, cx)?, cx)?;
+        // The widest tensor of the net: it goes as soon as it can.
+        let inner = geglu(&self.inner.forward_in(&self.norm3.forward(&xs)?, cx)?)?;
         cx.checkpoint()?;
-        Ok((&xs + self.outer.forward_in(&geglu(&inner)?, cx)?)?)
+        sum(&xs, &self.outer.forward_in(&inner, cx)?, cx)
     }
 }
 
@@ -89,7 +90,7 @@ enum Projection {
 }
 
 impl Projection {
-    fn load(sizes: TransformerSizes, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(sizes: TransformerSizes, vb: Tensors<'_>) -> Result<Self> {
         let channels = sizes.channels;
         Ok(match sizes.is_linear {
             true => Self::Linear(linear(channels, channels, vb)?),
@@ -107,7 +108,7 @@ pub(super) struct SpatialTransformer {
 }
 
 impl SpatialTransformer {
-    pub(super) fn load(sizes: TransformerSizes, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(sizes: TransformerSizes, vb: &Tensors<'_>) -> Result<Self> {
         if sizes.heads == 0 || !sizes.channels.is_multiple_of(sizes.heads) {
             return Err(ModelError::BadInput(format!(
                 "{} channels do not divide into {} attention heads",
@@ -149,7 +150,7 @@ impl SpatialTransformer {
             Projection::Linear(projection) => picture(&projection.forward_in(&hidden, cx)?)?,
             Projection::Conv(projection) => projection.forward_in(&picture(&hidden)?, cx)?,
         };
-        Ok((hidden + xs)?)
+        sum(&hidden, xs, cx)
     }
 }
 
@@ -163,13 +164,15 @@ pub(super) struct SelfAttention {
 }
 
 impl SelfAttention {
-    pub(super) fn load(channels: usize, groups: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(channels: usize, groups: usize, vb: &Tensors<'_>) -> Result<Self> {
         // Older files have other names for the same four matrices, some of them as 1x1 convolutions.
         let projection = |new: &str, old: &str| -> Result<Linear> {
-            let vb = if vb.contains_tensor(&format!("{new}.weight")) { vb.pp(new) } else { vb.pp(old) };
+            let vb = if vb.has(&format!("{new}.weight")) { vb.pp(new) } else { vb.pp(old) };
             let weight = match vb.get((channels, channels), "weight") {
-                Ok(weight) => weight,
-                Err(_) => vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?,
+                Err(ModelError::BadFile { .. }) => {
+                    vb.get((channels, channels, 1, 1), "weight")?.reshape((channels, channels))?
+                }
+                read => read?,
             };
             Linear::new(&weight, Some(&vb.get(channels, "bias")?))
         };

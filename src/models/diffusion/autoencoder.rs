@@ -10,7 +10,8 @@ use super::vae::Vae;
 use super::{WEIGHTS, unsupported};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
-use crate::models::files::{ModelFiles, why_not};
+use crate::models::files::recognise::What;
+use crate::models::files::{ModelFiles, checkpoint, is_weights, recognise, why_not};
 
 const CONFIG: &str = "config.json";
 
@@ -33,11 +34,14 @@ pub struct Source {
     files: ModelFiles,
     /// The tiny autoencoder's decoder in its author's own layout, if it is that.
     decoder: Option<String>,
+    /// Whether nothing says by what latents are scaled.
+    is_unscaled: bool,
 }
 
 impl Source {
     /// What a person means by `path`: a folder in diffusers layout, one of a whole model with such a folder `vae`, one with
-    /// `taesd_decoder.safetensors`, or such a file itself.
+    /// `taesd_decoder.safetensors`, or such a file itself; or a single file of a large autoencoder, alone or in a whole model, whatever
+    /// it calls its tensors.
     ///
     /// # Errors
     /// If it is none of these.
@@ -46,10 +50,18 @@ impl Source {
         if path.is_file() {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if !name.ends_with(".safetensors") {
+            if !is_weights(&name) {
                 return Err(bad(why_not(path)));
             }
-            return Ok(Self { files: ModelFiles::Folder(folder.to_owned()), decoder: Some(name) });
+            let files = ModelFiles::Folder(folder.to_owned());
+            let (what, weights) = recognise::open(&files, &name)?;
+            return match what {
+                What::Vae | What::Checkpoint(_) => {
+                    let files = checkpoint::autoencoder(path, &weights)?;
+                    Ok(Self { files, decoder: None, is_unscaled: true })
+                }
+                _ => Ok(Self { files, decoder: Some(name), is_unscaled: false }),
+            };
         }
         if !path.is_dir() {
             return Err(bad("there is no such folder or file; name an autoencoder"));
@@ -57,11 +69,11 @@ impl Source {
         let files = ModelFiles::Folder(path.to_owned());
         let inner = files.sub("vae").filter(|inner| inner.has(CONFIG));
         match inner.or_else(|| files.has(CONFIG).then(|| files.clone())) {
-            Some(files) => Ok(Self { files, decoder: None }),
+            Some(files) => Ok(Self { files, decoder: None, is_unscaled: false }),
             None => {
                 let decoder = TinyVae::decoder_file(&files);
                 let decoder = decoder.ok_or_else(|| bad("this folder has no config.json, so it is no autoencoder"))?;
-                Ok(Self { files, decoder: Some(decoder) })
+                Ok(Self { files, decoder: Some(decoder), is_unscaled: false })
             }
         }
     }
@@ -89,19 +101,30 @@ impl Autoencoder {
         let Class { name } = files.read_json(CONFIG)?;
         match name.as_deref() {
             None | Some("AutoencoderKL") => Ok(Self::Kl(Box::new(Vae::load_in(files, dtype, device, cx)?))),
-            Some("AutoencoderTiny") => Ok(Self::Tiny(TinyVae::load(files, dtype, device)?)),
+            Some("AutoencoderTiny") => Ok(Self::Tiny(TinyVae::load(files, dtype, device, cx)?)),
             Some(other) => Err(unsupported(files, "_class_name", other)),
         }
     }
 
-    /// Reads what was found by its path.
+    /// Reads what was found by its path. A single file does not say by what its latents are scaled: then it is as in `own`, in whose
+    /// place it is used.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_from(source: &Source, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
+    pub fn load_from(source: &Source, own: &Self, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         match &source.decoder {
-            None => Self::load(&source.files, dtype, device, cx),
-            Some(decoder) => Ok(Self::Tiny(TinyVae::load_file(&source.files, decoder, dtype, device)?)),
+            None => match (Self::load(&source.files, dtype, device, cx)?, own) {
+                (Self::Kl(vae), Self::Kl(own)) if source.is_unscaled => Ok(Self::Kl(Box::new(vae.scaled_like(own)))),
+                (vae, _) => Ok(vae),
+            },
+            Some(decoder) => Ok(Self::Tiny(TinyVae::load_file(&source.files, decoder, dtype, device, cx)?)),
+        }
+    }
+
+    /// Gives the weights back until they are needed again; those of a tiny autoencoder are too few.
+    pub fn release(&self) {
+        if let Self::Kl(vae) = self {
+            vae.release();
         }
     }
 

@@ -1,15 +1,15 @@
 //! The convolutional parts that denoising net and autoencoder share (diffusers `resnet.py`, `downsampling.py`, `upsampling.py`).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
-use crate::models::kernels::{self, Geometry, GroupNorm, doubled, sum};
-use crate::models::layers::{self, Conv1x1, Conv3x3, Linear, linear};
+use crate::models::kernels::{self, Geometry, GroupNorm, doubled, shifted, sum};
+use crate::models::layers::{Conv1x1, Conv3x3, Linear, linear};
 
 /// A 1x1 convolution.
-pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<kernels::Conv1x1> {
+pub(super) fn conv1x1(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<kernels::Conv1x1> {
     kernels::Conv1x1::load(inputs, outputs, Geometry::POINT, vb)
 }
 
@@ -33,19 +33,11 @@ pub(super) struct Norms {
 }
 
 impl ResnetBlock {
-    pub(super) fn load(
-        inputs: usize,
-        outputs: usize,
-        norms: Norms,
-        vb: &VarBuilder<'_>,
-        cx: &TaskCx<'_>,
-    ) -> Result<Self> {
-        layers::pause(cx)?;
+    pub(super) fn load(inputs: usize, outputs: usize, norms: Norms, vb: &Tensors<'_>) -> Result<Self> {
         let time = norms.time_width.map(|width| linear(width, outputs, vb.pp("time_emb_proj"))).transpose()?;
         let shortcut =
             (inputs != outputs).then(|| Conv1x1::load(inputs, outputs, vb.pp("conv_shortcut"))).transpose()?;
         let conv1 = Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv1"))?;
-        layers::pause(cx)?;
         Ok(Self {
             norm1: GroupNorm::load(norms.groups, inputs, norms.epsilon, &vb.pp("norm1"))?,
             conv1,
@@ -58,13 +50,14 @@ impl ResnetBlock {
 
     /// (batch, inputs, h, w) -> (batch, outputs, h, w); `time` is (batch, time width), already through SiLU.
     pub(super) fn forward(&self, xs: &Tensor, time: Option<&Tensor>, cx: &TaskCx<'_>) -> Result<Tensor> {
+        // One name for all: each is given back when the next one is there.
         let mut hidden = self.conv1.forward_in(&self.norm1.forward_silu_in(xs, cx)?, cx)?;
         if let (Some(projection), Some(time)) = (&self.time, time) {
             let shift = projection.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
-            hidden = hidden.broadcast_add(&shift)?;
+            hidden = shifted(&hidden, &shift)?;
         }
-        let hidden = self.norm2.forward_silu_in(&hidden, cx)?;
-        let hidden = self.conv2.forward_in(&hidden, cx)?;
+        hidden = self.norm2.forward_silu_in(&hidden, cx)?;
+        hidden = self.conv2.forward_in(&hidden, cx)?;
         let kept = match &self.shortcut {
             Some(shortcut) => shortcut.forward_in(xs, cx)?,
             None => xs.clone(),
@@ -80,7 +73,7 @@ pub(super) struct Downsample {
 
 impl Downsample {
     /// The autoencoder (`is_asymmetric`) pads only at the right and the bottom.
-    pub(super) fn load(channels: usize, is_asymmetric: bool, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(channels: usize, is_asymmetric: bool, vb: &Tensors<'_>) -> Result<Self> {
         let geometry = Geometry { stride: 2, before: usize::from(!is_asymmetric), after: 1 };
         Ok(Self { conv: Conv3x3::load(channels, channels, geometry, &vb.pp("conv"))? })
     }
@@ -96,7 +89,7 @@ pub(super) struct Upsample {
 }
 
 impl Upsample {
-    pub(super) fn load(channels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(channels: usize, vb: &Tensors<'_>) -> Result<Self> {
         Ok(Self { conv: Conv3x3::load(channels, channels, Geometry::SAME, &vb.pp("conv"))? })
     }
 

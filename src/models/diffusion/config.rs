@@ -106,6 +106,11 @@ impl Default for UnetConfig {
 }
 
 impl UnetConfig {
+    /// Sides of latents must be multiples of this.
+    pub fn multiple(&self) -> usize {
+        1 << self.block_out_channels.len().saturating_sub(1)
+    }
+
     /// Attention heads of block `index`, as diffusers reads the two fields.
     pub fn heads(&self, index: usize) -> usize {
         self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).at(index)

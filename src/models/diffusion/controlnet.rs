@@ -1,7 +1,7 @@
 //! A net that steers a denoising net by a picture: edges, depth, poses (diffusers `ControlNetModel`; Zhang et al. 2023).
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::blocks::conv1x1;
@@ -14,7 +14,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Conv1x1, Conv3x3, Geometry};
+use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, shifted};
 
 /// What a ControlNet's `config.json` says beyond a denoising net's.
 #[derive(Debug, Deserialize)]
@@ -65,8 +65,8 @@ impl Residuals {
                 "the ControlNet does not fit the denoising net; use one of its family".to_owned(),
             ));
         }
-        let kept: Result<Vec<Tensor>> = kept.iter().zip(&self.kept).map(|(a, b)| Ok(a.broadcast_add(b)?)).collect();
-        Ok((middle.broadcast_add(&self.middle)?, kept?))
+        let kept: Result<Vec<Tensor>> = kept.iter().zip(&self.kept).map(|(a, b)| shifted(a, b)).collect();
+        Ok((shifted(middle, &self.middle)?, kept?))
     }
 }
 
@@ -78,7 +78,7 @@ struct Hint {
 }
 
 impl Hint {
-    fn load(config: &HintConfig, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &HintConfig, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
         let channels = &config.conditioning_embedding_out_channels;
         let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
         let halving = Geometry { stride: 2, ..Geometry::SAME };
@@ -141,11 +141,11 @@ impl ControlNet {
         if hint.global_pool_conditions {
             return Err(unsupported(files, "global_pool_conditions", "true"));
         }
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &hint, &vb, cx).map_err(|error| explain(files, error))
+        let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+        Self::build(config, &hint, &vb).map_err(|error| explain(files, error))
     }
 
-    fn build(config: UnetConfig, hint: &HintConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
+    fn build(config: UnetConfig, hint: &HintConfig, vb: &Tensors<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         let last = config.block_out_channels.last().copied().unwrap_or(0);
         let mut widths = vec![first];
@@ -157,7 +157,7 @@ impl ControlNet {
         let kept: Result<_> =
             widths.iter().enumerate().map(|(i, width)| conv1x1(*width, *width, &blocks.pp(i))).collect();
         Ok(Self {
-            trunk: Trunk::load(&config, vb, cx)?,
+            trunk: Trunk::load(&config, vb)?,
             hint: Hint::load(hint, first, &vb.pp("controlnet_cond_embedding"))?,
             kept: kept?,
             middle: conv1x1(last, last, &vb.pp("controlnet_mid_block"))?,

@@ -1,7 +1,7 @@
 //! The convolutional encoder of diffusers (`models/autoencoders/vae.py`, `Encoder`): half of the autoencoder, and the judge's body.
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use super::attention::SelfAttention;
 use super::blocks::{Downsample, Norms, ResnetBlock};
@@ -34,14 +34,8 @@ pub(super) struct Middle {
 }
 
 impl Middle {
-    pub(super) fn load(
-        channels: usize,
-        has_attention: bool,
-        norms: Norms,
-        vb: &VarBuilder<'_>,
-        cx: &TaskCx<'_>,
-    ) -> Result<Self> {
-        let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i), cx);
+    pub(super) fn load(channels: usize, has_attention: bool, norms: Norms, vb: &Tensors<'_>) -> Result<Self> {
+        let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
         let attention = has_attention.then(|| SelfAttention::load(channels, norms.groups, &vb.pp("attentions.0")));
         Ok(Self { first: resnet(0)?, attention: attention.transpose()?, second: resnet(1)? })
     }
@@ -86,7 +80,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape, or the task is cancelled.
-    pub fn load(config: &EncoderConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
+    pub fn load(config: &EncoderConfig, vb: &Tensors<'_>) -> Result<Self> {
         let (norms, channels) = (norms(config.norm_num_groups), &config.block_out_channels);
         let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
         let mut inputs = first;
@@ -95,7 +89,7 @@ impl Encoder {
             let vb = vb.pp("down_blocks").pp(level);
             let mut resnets = Vec::new();
             for i in 0..config.layers_per_block {
-                resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?);
+                resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
                 inputs = outputs;
             }
             let halves = level + 1 < channels.len();
@@ -107,7 +101,7 @@ impl Encoder {
             norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
             conv_out: Conv3x3::load(last, config.outputs, Geometry::SAME, &vb.pp("conv_out"))?,
         };
-        Ok(Self { ends, blocks, middle: Middle::load(last, config.has_attention, norms, &vb.pp("mid_block"), cx)? })
+        Ok(Self { ends, blocks, middle: Middle::load(last, config.has_attention, norms, &vb.pp("mid_block"))? })
     }
 
     /// (batch, inputs, h, w) -> (batch, outputs, h / factor, w / factor).

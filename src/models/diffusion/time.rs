@@ -1,10 +1,11 @@
 //! How a denoising net is told the time, and what else is added to it: sizes and a pooled text (SDXL), a guidance scale (LCM).
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use super::config::UnetConfig;
 use crate::models::error::{ModelError, Result};
+use crate::models::kernels::{joined, shifted};
 use crate::models::layers::{Linear, linear, linear_no_bias};
 
 /// SDXL's time ids: original height and width, top and left of the crop, target height and width, in pixels; refiners
@@ -45,7 +46,7 @@ struct TwoLayers {
 }
 
 impl TwoLayers {
-    fn load(inputs: usize, width: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(inputs: usize, width: usize, vb: &Tensors<'_>) -> Result<Self> {
         Ok(Self { first: linear(inputs, width, vb.pp("linear_1"))?, second: linear(width, width, vb.pp("linear_2"))? })
     }
 
@@ -74,7 +75,7 @@ pub(super) struct TimeEmbedding {
 
 impl TimeEmbedding {
     /// Reads `time_embedding` and, where the net has one, `add_embedding`.
-    pub(super) fn load(config: &UnetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &UnetConfig, vb: &Tensors<'_>) -> Result<Self> {
         let width = config.block_out_channels.first().copied().unwrap_or(0);
         let time = vb.pp("time_embedding");
         let added = match config.addition_embed_type.as_deref() {
@@ -110,7 +111,7 @@ impl TimeEmbedding {
         let time = self.layers.forward(&time)?;
         let time = match &self.added {
             None => time,
-            Some(added) => time.broadcast_add(&self.embed_added(added, conditions, like)?)?,
+            Some(added) => shifted(&self.embed_added(added, conditions, like)?, &time)?,
         };
         Ok(time.silu()?)
     }
@@ -130,7 +131,7 @@ impl TimeEmbedding {
         }
         let numbers = tensor(numbers, like)?;
         let numbers = numbers.broadcast_as((batch, numbers.dim(1)?))?;
-        added.layers.forward(&Tensor::cat(&[&pooled.to_dtype(like.dtype())?, &numbers.contiguous()?], 1)?)
+        added.layers.forward(&joined([&pooled.to_dtype(like.dtype())?, &numbers.contiguous()?], 1)?)
     }
 
     /// diffusers' `get_timestep_embedding`. Sines are computed in 64 bits: in 16 bits their arguments would be off by more than one.

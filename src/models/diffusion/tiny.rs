@@ -1,7 +1,7 @@
 //! The tiny autoencoder (diffusers `AutoencoderTiny`, madebyollin's TAESD): latents to pictures at a twentieth of the cost.
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 use serde::Deserialize;
 
 use super::{WEIGHTS, explain, refuse, unsupported};
@@ -50,7 +50,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    fn load(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
         let conv =
             |index: usize, inputs: usize| Conv3x3::load(inputs, outputs, Geometry::SAME, &vb.pp("conv").pp(index));
         let skip = (inputs != outputs).then(|| Conv1x1::load_no_bias(inputs, outputs, Geometry::POINT, &vb.pp("skip")));
@@ -110,8 +110,8 @@ impl TinyVae {
     /// Reads its folder.
     ///
     /// # Errors
-    /// If a file is missing or damaged.
-    pub fn load(files: &ModelFiles, dtype: DType, device: &Device) -> Result<Self> {
+    /// If a file is missing or damaged, or the task is cancelled.
+    pub fn load(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
         let config: TinyConfig = files.read_json("config.json")?;
         refuse(files, &UNSUPPORTED)?;
         let (down, up) = (&config.encoder_block_out_channels, &config.decoder_block_out_channels);
@@ -123,7 +123,7 @@ impl TinyVae {
                 "lists of different lengths, or a scaling factor of zero",
             ));
         }
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
+        let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
         let build = || -> Result<Self> {
             Ok(Self {
                 encoder: Some(build_encoder(&config, &vb.pp("encoder.layers"))?),
@@ -153,8 +153,14 @@ impl TinyVae {
     /// if that is there.
     ///
     /// # Errors
-    /// If a file is damaged, or something else.
-    pub fn load_file(files: &ModelFiles, decoder: &str, dtype: DType, device: &Device) -> Result<Self> {
+    /// If a file is damaged, or something else; if the task is cancelled.
+    pub fn load_file(
+        files: &ModelFiles,
+        decoder: &str,
+        dtype: DType,
+        device: &Device,
+        cx: &TaskCx<'_>,
+    ) -> Result<Self> {
         let bad =
             |file: &str, reason: &str| ModelError::BadFile { path: files.path_of(file), reason: reason.to_owned() };
         let weights = files.weights(decoder)?;
@@ -164,8 +170,7 @@ impl TinyVae {
                 "this is the encoder of a tiny autoencoder; give its decoder, taesd_decoder.safetensors",
             ));
         }
-        let fault = "this is no decoder of a tiny autoencoder (taesd_decoder.safetensors); give other autoencoders as a folder in \
-                     diffusers layout";
+        let fault = "this is neither an autoencoder (encoder and decoder) nor the decoder of a tiny one (taesd_decoder.safetensors)";
         let mut config = TinyConfig::default();
         // Layer 0 bends latents and has no weights: diffusers does not count it.
         let Sequence { convs, blocks } = sequence(&weights, DECODER_SHIFT).ok_or_else(|| bad(decoder, fault))?;
@@ -175,7 +180,7 @@ impl TinyVae {
         config.num_decoder_blocks = blocks;
         let layers = |weights: &Weights, half: &'static str, shift: usize| {
             let naming = move |_: &Weights, name: &str| Place::plain(authors_name(name, half, shift));
-            weights.renamed(Box::new(naming), dtype, device)
+            Tensors::new(weights, Box::new(naming), dtype, device, cx)
         };
         let built = build_decoder(&config, &layers(&weights, "decoder.", DECODER_SHIFT).pp("decoder"))?;
         let file = Self::encoder_file(decoder);
@@ -273,7 +278,7 @@ fn authors_name(name: &str, half: &str, shift: usize) -> String {
     renamed.unwrap_or_else(|| name.to_owned())
 }
 
-fn build_encoder(config: &TinyConfig, vb: &VarBuilder<'_>) -> Result<Vec<Layer>> {
+fn build_encoder(config: &TinyConfig, vb: &Tensors<'_>) -> Result<Vec<Layer>> {
     let channels = &config.encoder_block_out_channels;
     let mut layers = Vec::new();
     for (level, (&width, &blocks)) in channels.iter().zip(&config.num_encoder_blocks).enumerate() {
@@ -291,7 +296,7 @@ fn build_encoder(config: &TinyConfig, vb: &VarBuilder<'_>) -> Result<Vec<Layer>>
     Ok(layers)
 }
 
-fn build_decoder(config: &TinyConfig, vb: &VarBuilder<'_>) -> Result<Vec<Layer>> {
+fn build_decoder(config: &TinyConfig, vb: &Tensors<'_>) -> Result<Vec<Layer>> {
     let channels = &config.decoder_block_out_channels;
     let first = channels.first().copied().unwrap_or(0);
     let mut layers =

@@ -1,7 +1,7 @@
 //! The first half of a denoising net: the way down and the middle. A ControlNet is a second one beside it.
 
+use crate::models::tensors::Tensors;
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 
 use super::attention::{SpatialTransformer, TransformerSizes};
 use super::blocks::{Downsample, Norms, ResnetBlock};
@@ -10,8 +10,8 @@ use super::time::{Conditions, TimeEmbedding};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::hook::Hooks;
-use crate::models::kernels::Geometry;
-use crate::models::layers::{self, Conv3x3};
+use crate::models::kernels::{Geometry, shifted};
+use crate::models::layers::Conv3x3;
 
 /// A residual block and the transformer behind it, if there is one.
 pub(super) struct Layer {
@@ -48,14 +48,14 @@ pub(super) struct Trunk {
 }
 
 impl Trunk {
-    pub(super) fn load(config: &UnetConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
+    pub(super) fn load(config: &UnetConfig, vb: &Tensors<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         let norms = norms(config);
         Ok(Self {
             time: TimeEmbedding::load(config, vb)?,
             conv_in: Conv3x3::load(config.in_channels, first, Geometry::SAME, &vb.pp("conv_in"))?,
-            down: build_down(config, norms, &vb.pp("down_blocks"), cx)?,
-            mid: build_mid(config, norms, &vb.pp("mid_block"), cx)?,
+            down: build_down(config, norms, &vb.pp("down_blocks"))?,
+            mid: build_mid(config, norms, &vb.pp("mid_block"))?,
         })
     }
 
@@ -73,12 +73,12 @@ impl Trunk {
         let prompt = &conditions.states;
         let mut xs = self.conv_in.forward_in(latents, cx)?;
         if let Some(hint) = hint {
-            xs = xs.broadcast_add(hint)?;
+            xs = shifted(&xs, hint)?;
         }
         let mut kept = vec![xs.clone()];
         for block in &self.down {
             for layer in &block.layers {
-                xs = layer.forward(&xs, &time, prompt, hooks, cx)?;
+                xs = layer.forward(xs, &time, prompt, hooks, cx)?;
                 kept.push(xs.clone());
             }
             if let Some(downsample) = &block.downsample {
@@ -104,13 +104,13 @@ pub(super) fn norms(config: &UnetConfig) -> Norms {
 impl Layer {
     pub(super) fn forward(
         &self,
-        xs: &Tensor,
+        mut xs: Tensor,
         time: &Tensor,
         prompt: &Tensor,
         hooks: &mut Hooks<'_>,
         cx: &TaskCx<'_>,
     ) -> Result<Tensor> {
-        let xs = self.resnet.forward(xs, Some(time), cx)?;
+        xs = self.resnet.forward(&xs, Some(time), cx)?;
         match &self.transformer {
             Some(transformer) => transformer.forward(&xs, prompt, hooks, cx),
             None => Ok(xs),
@@ -118,7 +118,7 @@ impl Layer {
     }
 }
 
-pub(super) fn transformer(config: &UnetConfig, level: usize, vb: &VarBuilder<'_>) -> Result<SpatialTransformer> {
+pub(super) fn transformer(config: &UnetConfig, level: usize, vb: &Tensors<'_>) -> Result<SpatialTransformer> {
     let sizes = TransformerSizes {
         channels: config.block_out_channels.get(level).copied().unwrap_or(0),
         heads: config.heads(level),
@@ -130,7 +130,7 @@ pub(super) fn transformer(config: &UnetConfig, level: usize, vb: &VarBuilder<'_>
     SpatialTransformer::load(sizes, vb)
 }
 
-fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Vec<DownBlock>> {
+fn build_down(config: &UnetConfig, norms: Norms, vb: &Tensors<'_>) -> Result<Vec<DownBlock>> {
     let channels = &config.block_out_channels;
     let mut inputs = channels.first().copied().unwrap_or(0);
     let mut blocks = Vec::new();
@@ -138,8 +138,7 @@ fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskC
         let vb = vb.pp(level);
         let mut layers = Vec::new();
         for i in 0..config.layers_per_block.at(level) {
-            let resnet = ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?;
-            layers::pause(cx)?;
+            let resnet = ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?;
             let attends = kind.starts_with("CrossAttn");
             let transformer = attends.then(|| transformer(config, level, &vb.pp("attentions").pp(i))).transpose()?;
             layers.push(Layer { resnet, transformer });
@@ -152,13 +151,13 @@ fn build_down(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskC
     Ok(blocks)
 }
 
-fn build_mid(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Option<MidBlock>> {
+fn build_mid(config: &UnetConfig, norms: Norms, vb: &Tensors<'_>) -> Result<Option<MidBlock>> {
     if config.mid_block_type.is_none() {
         return Ok(None);
     }
     let level = config.block_out_channels.len() - 1;
     let channels = config.block_out_channels.get(level).copied().unwrap_or(0);
-    let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i), cx);
+    let resnet = |i: usize| ResnetBlock::load(channels, channels, norms, &vb.pp("resnets").pp(i));
     let attention = transformer(config, level, &vb.pp("attentions.0"))?;
     Ok(Some(MidBlock { first: resnet(0)?, rest: vec![(attention, resnet(1)?)] }))
 }

@@ -3,8 +3,8 @@
 //! # Limitations
 //! No class embedding and no added conditioning but SDXL's: such configurations are refused by name.
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 
 use super::blocks::{Norms, ResnetBlock, Upsample};
 use super::config::UnetConfig;
@@ -16,7 +16,7 @@ use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::hook::{AttentionHook, Hooks};
-use crate::models::kernels::{Geometry, GroupNorm};
+use crate::models::kernels::{Geometry, GroupNorm, joined};
 use crate::models::layers::{self, Adaptable, Conv3x3};
 
 /// Settings and the only value that they may have besides null and false.
@@ -70,6 +70,17 @@ impl Unet {
     /// # Errors
     /// As [`Self::load`]; or if the task is cancelled.
     pub fn load_in(files: &ModelFiles, dtype: DType, device: &Device, cx: &TaskCx<'_>) -> Result<Self> {
+        let config = Self::config_of(files)?;
+        let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+        let built = layers::gather(|| Self::build(config, &vb)).map_err(|error| explain(files, error));
+        built.map(|(net, adaptable)| Self { adaptable, ..net })
+    }
+
+    /// What a folder holds, for [`Self::load`]; its weights are not read yet.
+    ///
+    /// # Errors
+    /// If a file is missing, or asks for something that this net does not have.
+    pub fn config_of(files: &ModelFiles) -> Result<UnetConfig> {
         let config: UnetConfig = files.read_json("config.json")?;
         refuse(files, &UNSUPPORTED)?;
         config.check(files)?;
@@ -80,16 +91,15 @@ impl Unet {
         if config.up_block_types.len() != config.block_out_channels.len() {
             return Err(unsupported(files, "up_block_types", "a list of another length than block_out_channels"));
         }
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
-        let built = layers::gather(|| Self::build(config, &vb, cx)).map_err(|error| explain(files, error));
-        built.map(|(net, adaptable)| Self { adaptable, ..net })
+        files.weights(WEIGHTS)?;
+        Ok(config)
     }
 
-    fn build(config: UnetConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
+    fn build(config: UnetConfig, vb: &Tensors<'_>) -> Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or(0);
         Ok(Self {
-            trunk: Trunk::load(&config, vb, cx)?,
-            up: build_up(&config, norms(&config), &vb.pp("up_blocks"), cx)?,
+            trunk: Trunk::load(&config, vb)?,
+            up: build_up(&config, norms(&config), &vb.pp("up_blocks"))?,
             norm_out: GroupNorm::load(config.norm_num_groups, first, config.norm_eps, &vb.pp("conv_norm_out"))?,
             conv_out: Conv3x3::load(first, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
             adaptable: Vec::new(),
@@ -105,11 +115,6 @@ impl Unet {
     /// The layers that a LoRA can change.
     pub fn adaptable(&self) -> &[Adaptable] {
         &self.adaptable
-    }
-
-    /// Sides of latents must be multiples of this.
-    pub fn multiple(&self) -> usize {
-        1 << (self.config.block_out_channels.len() - 1)
     }
 
     /// The net's output (batch, out channels, h, w) for latents (batch, in channels, h, w) at `timestep`.
@@ -135,7 +140,9 @@ impl Unet {
             for layer in &block.layers {
                 let skip =
                     kept.pop().ok_or_else(|| ModelError::BadInput("the net's halves do not match".to_owned()))?;
-                xs = layer.forward(&Tensor::cat(&[&xs, &skip], 1)?, &time, &conditions.states, &mut hooks, cx)?;
+                xs = joined([&xs, &skip], 1)?;
+                drop(skip);
+                xs = layer.forward(xs, &time, &conditions.states, &mut hooks, cx)?;
             }
             if let Some(upsample) = &block.upsample {
                 xs = upsample.forward(&xs, cx)?;
@@ -145,7 +152,7 @@ impl Unet {
     }
 }
 
-fn build_up(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Vec<UpBlock>> {
+fn build_up(config: &UnetConfig, norms: Norms, vb: &Tensors<'_>) -> Result<Vec<UpBlock>> {
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let levels = channels.len();
     let mut inputs = channels.first().copied().unwrap_or(0);
@@ -159,8 +166,7 @@ fn build_up(config: &UnetConfig, norms: Norms, vb: &VarBuilder<'_>, cx: &TaskCx<
         for i in 0..count {
             let skip = if i + 1 == count { skip_in } else { outputs };
             let from = if i == 0 { inputs } else { outputs };
-            let resnet = ResnetBlock::load(from + skip, outputs, norms, &vb.pp("resnets").pp(i), cx)?;
-            layers::pause(cx)?;
+            let resnet = ResnetBlock::load(from + skip, outputs, norms, &vb.pp("resnets").pp(i))?;
             let attends = kind.starts_with("CrossAttn");
             let transformer = attends.then(|| transformer(config, level, &vb.pp("attentions").pp(i))).transpose()?;
             layers.push(Layer { resnet, transformer });

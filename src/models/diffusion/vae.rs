@@ -1,7 +1,9 @@
 //! The autoencoder between pictures and latents (diffusers `AutoencoderKL`).
 
+use std::rc::Rc;
+
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
 
 use super::blocks::{ResnetBlock, Upsample, conv1x1};
 use super::config::VaeConfig;
@@ -11,9 +13,22 @@ use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::files::ModelFiles;
 use crate::models::kernels::{Conv1x1, Conv3x3, Geometry, GroupNorm};
+use crate::models::part::Part;
 
 /// Settings and the only value that they may have besides null and false.
 const UNSUPPORTED: [(&str, &str); 3] = [("act_fn", "silu"), ("latents_mean", "null"), ("latents_std", "null")];
+
+struct VaeEncoder {
+    net: Encoder,
+    quant: Option<Conv1x1>,
+}
+
+struct Decoder {
+    post_quant: Option<Conv1x1>,
+    ends: Ends,
+    middle: Middle,
+    blocks: Vec<DecoderBlock>,
+}
 
 struct DecoderBlock {
     resnets: Vec<ResnetBlock>,
@@ -23,16 +38,15 @@ struct DecoderBlock {
 /// The autoencoder.
 pub struct Vae {
     config: VaeConfig,
-    encoder: Encoder,
-    decoder: (Ends, Vec<DecoderBlock>, Middle),
-    quant: Option<Conv1x1>,
-    post_quant: Option<Conv1x1>,
+    /// Read when the first picture is to be encoded: making pictures from words needs none.
+    encoder: Part<VaeEncoder>,
+    decoder: Part<Decoder>,
     /// What it computes in, whatever pictures and latents are made of.
     dtype: DType,
 }
 
 impl Vae {
-    /// Reads a `vae/` folder.
+    /// Reads a `vae/` folder; the encoder's weights when it is first used.
     ///
     /// # Errors
     /// If a file is missing or damaged.
@@ -54,22 +68,37 @@ impl Vae {
         }
         refuse(files, &UNSUPPORTED)?;
         let dtype = if config.force_upcast && dtype == DType::F16 { DType::F32 } else { dtype };
-        let vb = files.tensors(WEIGHTS, dtype, device)?;
-        Self::build(config, &vb, cx).map_err(|error| explain(files, error))
+        let source = Rc::new((config.clone(), files.clone(), device.clone()));
+        let same = source.clone();
+        let vae = Self {
+            encoder: Part::new(move |cx| {
+                let (config, files, device) = &*same;
+                let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+                build_encoder(config, &vb).map_err(|error| explain(files, error))
+            }),
+            decoder: Part::new(move |cx| {
+                let (config, files, device) = &*source;
+                let vb = files.tensors(WEIGHTS, dtype, device, cx)?;
+                build_decoder(config, &vb).map_err(|error| explain(files, error))
+            }),
+            dtype,
+            config,
+        };
+        vae.decoder.get(cx)?;
+        Ok(vae)
     }
 
-    fn build(config: VaeConfig, vb: &VarBuilder<'_>, cx: &TaskCx<'_>) -> Result<Self> {
-        let latent = config.latent_channels;
-        let quant = config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, &vb.pp("quant_conv")));
-        let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
-        Ok(Self {
-            encoder: Encoder::load(&encoder_config(&config), &vb.pp("encoder"), cx)?,
-            decoder: build_decoder(&config, &vb.pp("decoder"), cx)?,
-            quant: quant.transpose()?,
-            post_quant: post_quant.transpose()?,
-            dtype: vb.dtype(),
-            config,
-        })
+    /// Gives the weights back until they are needed again.
+    pub fn release(&self) {
+        self.encoder.release();
+        self.decoder.release();
+    }
+
+    /// The same with latents scaled as those of `other`.
+    pub(super) fn scaled_like(mut self, other: &Self) -> Self {
+        self.config.scaling_factor = other.config.scaling_factor;
+        self.config.shift_factor = other.config.shift_factor;
+        self
     }
 
     /// Pixels of a picture's side for each latent.
@@ -99,8 +128,9 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn encode_mean(&self, pictures: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let xs = self.encoder.forward(&pictures.to_dtype(self.dtype)?, cx)?;
-        let moments = match &self.quant {
+        let encoder = self.encoder.get(cx)?;
+        let xs = encoder.net.forward(&pictures.to_dtype(self.dtype)?, cx)?;
+        let moments = match &encoder.quant {
             Some(quant) => quant.forward(&xs)?,
             None => xs,
         };
@@ -114,11 +144,12 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn decode(&self, latents: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        let (ends, blocks, middle) = &self.decoder;
+        let decoder = self.decoder.get(cx)?;
+        let Decoder { post_quant, ends, middle, blocks } = &*decoder;
         let asked = latents.dtype();
         let latents = latents.to_dtype(self.dtype)?;
         let latents = ((latents / self.config.scaling_factor)? + self.config.shift_factor.unwrap_or(0.0))?;
-        let latents = match &self.post_quant {
+        let latents = match post_quant {
             Some(post_quant) => post_quant.forward(&latents)?,
             None => latents,
         };
@@ -146,11 +177,17 @@ fn encoder_config(config: &VaeConfig) -> EncoderConfig {
     }
 }
 
-fn build_decoder(
-    config: &VaeConfig,
-    vb: &VarBuilder<'_>,
-    cx: &TaskCx<'_>,
-) -> Result<(Ends, Vec<DecoderBlock>, Middle)> {
+fn build_encoder(config: &VaeConfig, vb: &Tensors<'_>) -> Result<VaeEncoder> {
+    let moments = 2 * config.latent_channels;
+    let quant = config.use_quant_conv.then(|| conv1x1(moments, moments, &vb.pp("quant_conv"))).transpose()?;
+    Ok(VaeEncoder { net: Encoder::load(&encoder_config(config), &vb.pp("encoder"))?, quant })
+}
+
+fn build_decoder(config: &VaeConfig, vb: &Tensors<'_>) -> Result<Decoder> {
+    let latent = config.latent_channels;
+    let post_quant = config.use_post_quant_conv.then(|| conv1x1(latent, latent, &vb.pp("post_quant_conv")));
+    let post_quant = post_quant.transpose()?;
+    let vb = vb.pp("decoder");
     let norms = encoder::norms(config.norm_num_groups);
     let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
     let (first, last) = (channels.first().copied().unwrap_or(0), channels.last().copied().unwrap_or(0));
@@ -160,7 +197,7 @@ fn build_decoder(
         let vb = vb.pp("up_blocks").pp(level);
         let mut resnets = Vec::new();
         for i in 0..=config.layers_per_block {
-            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i), cx)?);
+            resnets.push(ResnetBlock::load(inputs, outputs, norms, &vb.pp("resnets").pp(i))?);
             inputs = outputs;
         }
         let doubles = level + 1 < channels.len();
@@ -172,5 +209,6 @@ fn build_decoder(
         norm_out: GroupNorm::load(norms.groups, last, norms.epsilon, &vb.pp("conv_norm_out"))?,
         conv_out: Conv3x3::load(last, config.out_channels, Geometry::SAME, &vb.pp("conv_out"))?,
     };
-    Ok((ends, blocks, Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"), cx)?))
+    let middle = Middle::load(first, config.mid_block_add_attention, norms, &vb.pp("mid_block"))?;
+    Ok(Decoder { post_quant, ends, middle, blocks })
 }

@@ -22,6 +22,8 @@ const VAE: &str = "first_stage_model.";
 const NET_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const TEXT_WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
+/// What latents of Stable Diffusion 1 and 2 are multiplied by.
+const SCALING_FACTOR: f64 = 0.18215;
 
 /// Which Stable Diffusion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +152,7 @@ impl Checkpoint {
                 "vae",
                 shared(
                     new("vae")
-                        .with_json(CONFIG, &configs::vae(&self.weights, VAE, self.kind).map_err(bad)?)
+                        .with_json(CONFIG, &configs::vae(&vae, self.scaling_factor()).map_err(bad)?)
                         .with_weights(NET_WEIGHTS, vae),
                 ),
             )
@@ -173,6 +175,10 @@ impl Checkpoint {
             whole = whole.with_folder(tower.folder, shared(folder)).with_folder(&name, shared(words));
         }
         Ok(shared(whole))
+    }
+
+    fn scaling_factor(&self) -> f64 {
+        if self.kind == Kind::Sdxl { 0.13025 } else { SCALING_FACTOR }
     }
 
     /// The tensors of a text tower under transformers' names.
@@ -238,6 +244,28 @@ impl Checkpoint {
             "rescale_betas_zero_snr": self.weights.has("ztsnr"),
         })
     }
+}
+
+/// The folder of an autoencoder in the single file `path`, which may be all of a file or a part of a whole model, in the names of its
+/// training code or of diffusers. By what latents are scaled is not in it: the folder says what Stable Diffusion 1 has.
+///
+/// # Errors
+/// If there is none, or its sizes make no sense.
+pub fn autoencoder(path: &Path, weights: &Weights) -> Result<ModelFiles> {
+    const FIRST: &str = "encoder.conv_in.weight";
+    let bad = |reason: String| ModelError::BadFile { path: path.to_owned(), reason };
+    let prefix = weights.names().filter_map(|name| name.strip_suffix(FIRST)).min_by_key(|prefix| prefix.len());
+    let prefix = prefix.ok_or_else(|| bad("there is no autoencoder in it".to_owned()))?.to_owned();
+    let is_renamed = weights.names().any(|name| name.contains("encoder.down_blocks.0."));
+    let levels = configs::vae_levels(weights, &prefix);
+    let view = inside(weights, &prefix, |name| match is_renamed {
+        true => Some(Renaming::Whole(name.to_owned())),
+        false => ldm::vae(name, levels).map(Renaming::Whole),
+    });
+    let config = configs::vae(&view, SCALING_FACTOR).map_err(bad)?;
+    Ok(ModelFiles::Composed(Arc::new(
+        Composed::new(path, "").with_json(CONFIG, &config).with_weights(NET_WEIGHTS, view),
+    )))
 }
 
 /// The tensors below `prefix`, renamed.

@@ -20,8 +20,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{DType, Device};
-use candle_nn::VarBuilder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -178,8 +178,8 @@ impl ModelFiles {
     ///
     /// # Errors
     /// As [`Self::weights`].
-    pub fn tensors(&self, file: &str, dtype: DType, device: &Device) -> Result<VarBuilder<'static>> {
-        Ok(self.weights(file)?.builder(dtype, device))
+    pub fn tensors<'a>(&self, file: &str, dtype: DType, device: &Device, cx: &'a TaskCx<'a>) -> Result<Tensors<'a>> {
+        Ok(self.weights(file)?.tensors(dtype, device, cx))
     }
 
     /// The SHA-256 over the names and bytes of `files`, in hexadecimal; missing files are skipped, and for weights that are in parts or

@@ -9,8 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::VarBuilder;
-use candle_nn::var_builder::SimpleBackend;
 use memmap2::Mmap;
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
@@ -18,10 +16,14 @@ use serde::Deserialize;
 
 use super::header::{self, Entry, Kind};
 use super::{ModelFiles, conversion, is_pickled, pickle};
+use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
+use crate::models::tensors::Tensors;
 
 /// Bytes that one thread looks through at a time.
 const PIECE: usize = 1 << 20;
+/// Bytes between two pauses.
+const PAUSE: usize = 1 << 25;
 
 /// Where a tensor of a net is among the tensors of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,13 +239,8 @@ impl Weights {
     }
 
     /// For nets that use the file's own names.
-    pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        self.renamed(Box::new(|_, name| Place::plain(name)), dtype, device)
-    }
-
-    /// For nets that use other names than the file does. Tensors are converted to `dtype` on `device` as they are asked for.
-    pub fn renamed(&self, naming: Naming, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        VarBuilder::from_backend(Box::new(Renamed { weights: self.clone(), naming }), dtype, device.clone())
+    pub fn tensors<'a>(&self, dtype: DType, device: &Device, cx: &'a TaskCx<'a>) -> Tensors<'a> {
+        Tensors::new(self, Box::new(|_, name| Place::plain(name)), dtype, device, cx)
     }
 
     fn bad(&self, shard: Option<usize>, reason: String) -> ModelError {
@@ -251,8 +248,20 @@ impl Weights {
         ModelError::BadFile { path: path.clone(), reason }
     }
 
-    /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count.
-    fn tensor(&self, place: &Place, wanted: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    /// The tensor at `place`; of the shape `wanted`, if that is given. Axes of length 1 do not count. Large ones are read with a
+    /// `pause` now and then.
+    ///
+    /// # Errors
+    /// If it is not there, of another shape, or not finite; those of a pause.
+    pub(in crate::models) fn tensor(
+        &self,
+        place: &Place,
+        wanted: Option<&Shape>,
+        dtype: DType,
+        device: &Device,
+        pause: &dyn Fn() -> Result<()>,
+    ) -> Result<Tensor> {
+        pause()?;
         let name = &place.name;
         let Stored { shard, entry, is_turned } = self.0.tensors.get(name).ok_or_else(|| {
             self.bad(None, format!("it has no tensor {name:?}; the configuration does not fit the weights"))
@@ -290,10 +299,29 @@ impl Weights {
                 )));
             }
         };
-        if !is_finite(bytes, entry.kind) {
-            return Err(bad(format!(
-                "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
-            )));
+        // Most tensors: copied piece by piece, while each is at hand.
+        let is_plain = !is_transposed && dtype == DType::F32 && device.is_cpu();
+        let mut numbers: Vec<f32> = Vec::with_capacity(if is_plain { target.iter().product() } else { 0 });
+        for piece in bytes.chunks(PAUSE) {
+            pause()?;
+            if !is_finite(piece, entry.kind) {
+                return Err(bad(format!(
+                    "the tensor {name:?} holds numbers that are not finite (NaN or infinity); download it again, or use another copy of the model"
+                )));
+            }
+            if is_plain {
+                extend(&mut numbers, piece, entry.kind);
+            }
+        }
+        pause()?;
+        let release = || {
+            if let Some(shard) = self.0.shards.get(*shard) {
+                shard.bytes.release(entry.bytes.clone());
+            }
+        };
+        if is_plain {
+            release();
+            return Ok(Tensor::from_vec(numbers, target, device)?);
         }
         let tensor = match is_transposed {
             false => Tensor::from_raw_buffer(bytes, stored, &target, device)?,
@@ -302,10 +330,9 @@ impl Weights {
                 Tensor::from_raw_buffer(bytes, stored, &stored_shape, device)?.t()?.contiguous()?
             }
         };
+        pause()?;
         let converted = tensor.to_dtype(dtype)?;
-        if let Some(shard) = self.0.shards.get(*shard) {
-            shard.bytes.release(entry.bytes.clone());
-        }
+        release();
         Ok(converted)
     }
 }
@@ -395,6 +422,17 @@ pub(super) fn all_found(files: &ModelFiles, file: &str) -> Vec<String> {
     [name].into_iter().chain(parts.into_iter().map(|part| format!("{folder}{part}"))).collect()
 }
 
+/// Adds the numbers of `bytes`, as many as are whole, in 32 bits.
+fn extend(numbers: &mut Vec<f32>, bytes: &[u8], kind: Kind) {
+    match kind {
+        Kind::F16 => numbers.extend(bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())),
+        Kind::BF16 => numbers.extend(bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32())),
+        Kind::F32 => numbers.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+        Kind::F64 => numbers.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
+        Kind::Other(..) => {}
+    }
+}
+
 /// Whether no number is NaN or infinite: in all of these formats, those are the ones whose exponent has every bit set.
 fn is_finite(bytes: &[u8], kind: Kind) -> bool {
     fn all<const N: usize>(bytes: &[u8], exponent: u64) -> bool {
@@ -412,35 +450,6 @@ fn is_finite(bytes: &[u8], kind: Kind) -> bool {
         Kind::F32 => all::<4>(bytes, 0x7f80_0000),
         Kind::F64 => all::<8>(bytes, 0x7ff0_0000_0000_0000),
         Kind::Other(..) => true,
-    }
-}
-
-/// Weights under other names.
-struct Renamed {
-    weights: Weights,
-    naming: Naming,
-}
-
-impl SimpleBackend for Renamed {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: candle_nn::Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        let place = (self.naming)(&self.weights, name);
-        self.weights.tensor(&place, Some(&shape), dtype, device).map_err(ModelError::through_candle)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let place = (self.naming)(&self.weights, name);
-        self.weights.tensor(&place, None, dtype, device).map_err(ModelError::through_candle)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.weights.has(&(self.naming)(&self.weights, name).name)
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
-use candle_nn::VarBuilder;
 
-use super::product::Panels;
-use super::{contiguous, direct, winograd};
+use super::gradient::{of_conv, traced};
+use super::product::{Panels, Pause};
+use super::{contiguous, direct, winograd, with_numbers};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -48,7 +49,7 @@ pub struct Conv<const SIDE: usize> {
 
 #[derive(Debug)]
 enum Kernel {
-    /// For the CPU in 32 bits.
+    /// For the CPU in 32 bits, where the weights are no variables.
     Packed(Arc<Packed>),
     /// (outputs, inputs, SIDE, SIDE) and (outputs).
     Plain { weight: Tensor, bias: Tensor },
@@ -67,17 +68,17 @@ impl<const SIDE: usize> Conv<SIDE> {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, geometry: Geometry, vb: &Tensors<'_>) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
-        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, Some(&bias), geometry)
+        Self::packed(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, Some(&bias), geometry, &|| vb.pause())
     }
 
     /// As [`Self::load`], for a convolution without bias.
     ///
     /// # Errors
     /// If the weight is missing or of another shape.
-    pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &VarBuilder<'_>) -> Result<Self> {
-        Self::new(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, None, geometry)
+    pub fn load_no_bias(inputs: usize, outputs: usize, geometry: Geometry, vb: &Tensors<'_>) -> Result<Self> {
+        Self::packed(&vb.get((outputs, inputs, SIDE, SIDE), "weight")?, None, geometry, &|| vb.pause())
     }
 
     /// Of `weight` (outputs, inputs, SIDE, SIDE) and `bias` (outputs).
@@ -85,6 +86,10 @@ impl<const SIDE: usize> Conv<SIDE> {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
+        Self::packed(weight, bias, geometry, &|| Ok(()))
+    }
+
+    fn packed(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry, pause: Pause<'_>) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
         let zeros = || Tensor::zeros(outputs, weight.dtype(), weight.device());
         let bias = bias.cloned().map_or_else(zeros, Ok)?;
@@ -93,9 +98,9 @@ impl<const SIDE: usize> Conv<SIDE> {
                 format!("a {SIDE}x{SIDE} convolution has weights {:?} and biases {:?}", weight.dims(), bias.dims());
             return Err(crate::models::ModelError::BadInput(text));
         }
-        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-            let weight = Panels::of_rows(&numbers, inputs * SIDE * SIDE);
+        let is_frozen = !weight.track_op() && !bias.track_op();
+        let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            let weight = with_numbers(weight, |numbers| Panels::of_rows(numbers, inputs * SIDE * SIDE, pause))?;
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
         } else {
             Kernel::Plain { weight: weight.contiguous()?, bias: bias.reshape((1, (), 1, 1))? }
@@ -120,8 +125,14 @@ impl<const SIDE: usize> Conv<SIDE> {
         let Geometry { stride, before, after } = self.geometry;
         match &self.kernel {
             Kernel::Packed(packed) => {
-                let op = Convolve::<SIDE> { packed, geometry: self.geometry, cx };
-                Ok(xs.contiguous()?.apply_op1_no_bwd(&op)?)
+                let geometry = self.geometry;
+                let op = Convolve::<SIDE> { packed, geometry, cx };
+                let packed = packed.clone();
+                traced(
+                    xs,
+                    |xs| Ok(xs.contiguous()?.apply_op1_no_bwd(&op)?),
+                    move |xs, gradient| of_conv::<SIDE>(&packed.weight, xs.dims(), geometry, gradient),
+                )
             }
             Kernel::Plain { weight, bias } if before == after => {
                 Ok(xs.conv2d(weight, before, stride, 1, 1)?.broadcast_add(bias)?)

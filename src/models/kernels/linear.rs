@@ -2,16 +2,20 @@
 //!
 //! Invariant: blocks are cut by the sizes alone, so that results are the same bits whatever the number of threads.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
+use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
-use candle_nn::VarBuilder;
 use pulp::Arch;
 
-use super::contiguous;
-use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
+use super::gradient::{of_linear, traced};
+use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, pack, word};
 use super::simd::wide;
 use super::turns::in_turns;
+use super::word::{Pair, Word, multiplies_in_bf16};
+use super::{contiguous, with_numbers};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -19,13 +23,14 @@ use crate::models::error::Result;
 const TOGETHER: usize = 8 * ROWS;
 /// Panels of outputs that are computed together.
 const PANELS: usize = 4;
-/// Inputs whose weights lie together.
+/// Words of weights that lie together.
 const DEPTH: usize = 512;
 /// Groups of rows from which on they are shared out; fewer share out the outputs.
 const GROUPS: usize = 8;
 
 thread_local! {
     static PACKED: Room = Room::default();
+    static PAIRED: Room<Pair> = Room::default();
 }
 
 /// x W' + b.
@@ -38,7 +43,7 @@ pub struct Linear {
 
 #[derive(Debug)]
 enum Kernel {
-    /// For the CPU in 32 bits.
+    /// For the CPU in 32 bits, where the weights are no variables.
     Packed(Arc<Packed>),
     Plain(candle_nn::Linear),
 }
@@ -46,9 +51,57 @@ enum Kernel {
 /// Weights as panels of columns, (outputs / COLUMNS, inputs, COLUMNS), and bias, (outputs).
 #[derive(Debug)]
 struct Packed {
-    weight: Panels,
+    weight: Weight,
     bias: Vec<f32>,
     inputs: usize,
+}
+
+#[derive(Debug)]
+enum Weight {
+    Single(Panels),
+    /// In bf16.
+    Paired(Vec<Pair>),
+}
+
+impl Weight {
+    fn new(numbers: &[f32], inputs: usize, pause: Pause<'_>) -> Result<Self> {
+        Ok(match multiplies_in_bf16() {
+            true => Self::Paired(pack::<COLUMNS, Pair>(numbers, inputs, pause)?),
+            false => Self::Single(Panels::of_columns(numbers, inputs, pause)?),
+        })
+    }
+
+    /// The numbers again, (outputs, inputs).
+    fn unpacked(&self, outputs: usize, inputs: usize) -> Vec<f32> {
+        let pairs = match self {
+            Self::Single(panels) => return panels.unpacked::<COLUMNS>(outputs, inputs),
+            Self::Paired(pairs) => pairs,
+        };
+        let words = inputs.div_ceil(Pair::DEPTH);
+        let number = |output: usize, input: usize| {
+            let place = (output / COLUMNS * words + input / Pair::DEPTH) * COLUMNS + output % COLUMNS;
+            pairs[place].numbers()[input % Pair::DEPTH]
+        };
+        (0..outputs * inputs).map(|at| number(at / inputs, at % inputs)).collect()
+    }
+}
+
+/// The words of weights.
+trait Words<T>: Sync {
+    /// `count` of them from number `first` on; `buffer` is where they are if they have to be converted.
+    fn words<'a>(&'a self, first: usize, count: usize, buffer: &'a mut Vec<f32>) -> &'a [T];
+}
+
+impl Words<f32> for Panels {
+    fn words<'a>(&'a self, first: usize, count: usize, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+        self.get(first, count, buffer)
+    }
+}
+
+impl Words<Pair> for Vec<Pair> {
+    fn words<'a>(&'a self, first: usize, count: usize, _: &'a mut Vec<f32>) -> &'a [Pair] {
+        &self[first..first + count]
+    }
 }
 
 impl Linear {
@@ -56,17 +109,17 @@ impl Linear {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
-        Self::new(&vb.get((outputs, inputs), "weight")?, Some(&bias))
+        Self::packed(&vb.get((outputs, inputs), "weight")?, Some(&bias), &|| vb.pause())
     }
 
     /// As [`Self::load`], for a layer without bias.
     ///
     /// # Errors
     /// If the weight is missing or of another shape.
-    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        Self::new(&vb.get((outputs, inputs), "weight")?, None)
+    pub fn load_no_bias(inputs: usize, outputs: usize, vb: &Tensors<'_>) -> Result<Self> {
+        Self::packed(&vb.get((outputs, inputs), "weight")?, None, &|| vb.pause())
     }
 
     /// Of `weight` (outputs, inputs) and `bias` (outputs).
@@ -74,15 +127,20 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        Self::packed(weight, bias, &|| Ok(()))
+    }
+
+    fn packed(weight: &Tensor, bias: Option<&Tensor>, pause: Pause<'_>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         if bias.is_some_and(|bias| bias.dims() != [outputs]) || inputs == 0 || outputs == 0 {
             let text = format!("a linear layer has weights {:?} and other biases", weight.dims());
             return Err(crate::models::ModelError::BadInput(text));
         }
-        let kernel = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        let is_frozen = !weight.track_op() && bias.is_none_or(|bias| !bias.track_op());
+        let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            let panels = with_numbers(weight, |numbers| Weight::new(numbers, inputs, pause))?;
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
-            Kernel::Packed(Arc::new(Packed { weight: Panels::of_columns(&numbers, inputs), bias, inputs }))
+            Kernel::Packed(Arc::new(Packed { weight: panels, bias, inputs }))
         } else {
             Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
         };
@@ -112,10 +170,17 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit, or the task is cancelled.
     pub fn forward_in(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-        Ok(match &self.kernel {
-            Kernel::Packed(packed) => xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?,
-            Kernel::Plain(linear) => linear.forward(xs)?,
-        })
+        match &self.kernel {
+            Kernel::Packed(packed) => {
+                let forward = |xs: &Tensor| Ok(xs.contiguous()?.apply_op1_no_bwd(&Apply { packed, cx })?);
+                let packed = packed.clone();
+                traced(xs, forward, move |_, gradient| {
+                    let numbers = packed.weight.unpacked(packed.bias.len(), packed.inputs);
+                    of_linear(numbers, packed.inputs, gradient)
+                })
+            }
+            Kernel::Plain(linear) => Ok(linear.forward(xs)?),
+        }
     }
 }
 
@@ -136,18 +201,34 @@ impl CustomOp1 for Apply<'_> {
             Some(last) if last == inputs => *last = bias.len(),
             _ => candle_core::bail!("a linear layer of {inputs} inputs was given {dims:?}"),
         }
-        Ok((CpuStorage::F32(apply(contiguous(xs, layout)?, self.packed, self.cx)?), dims.into()))
+        let xs = contiguous(xs, layout)?;
+        let out = match &self.packed.weight {
+            Weight::Single(weight) => apply(xs, weight, &PACKED, self.packed, self.cx)?,
+            Weight::Paired(weight) => apply(xs, weight, &PAIRED, self.packed, self.cx)?,
+        };
+        Ok((CpuStorage::F32(out), dims.into()))
     }
 }
 
+/// Where a thread keeps its panels of rows.
+type Rooms<T> = LocalKey<Room<T>>;
+
 /// (rows, inputs) -> (rows, outputs).
-fn apply(xs: &[f32], packed: &Packed, cx: &TaskCx<'_>) -> candle_core::Result<Vec<f32>> {
+fn apply<T: Word>(
+    xs: &[f32],
+    weight: &impl Words<T>,
+    rooms: &'static Rooms<T>,
+    packed: &Packed,
+    cx: &TaskCx<'_>,
+) -> candle_core::Result<Vec<f32>> {
     let (inputs, outputs) = (packed.inputs, packed.bias.len());
     let rows = xs.len() / inputs;
     let mut out = vec![0f32; rows * outputs];
     if rows > (GROUPS - 1) * TOGETHER {
         let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
-        in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| multiply(xs, packed, 0, outputs, out))?;
+        in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
+            multiply(xs, weight, rooms, packed, 0..outputs, out);
+        })?;
         return Ok(out);
     }
     let block = PANELS * COLUMNS;
@@ -156,7 +237,7 @@ fn apply(xs: &[f32], packed: &Packed, cx: &TaskCx<'_>) -> candle_core::Result<Ve
         let width = block.min(outputs - part * block);
         out.resize(rows * width, 0.0);
         for (xs, out) in xs.chunks(TOGETHER * inputs).zip(out.chunks_mut(TOGETHER * width)) {
-            multiply(xs, packed, part * block, width, out);
+            multiply(xs, weight, rooms, packed, part * block..part * block + width, out);
         }
     })?;
     for (part, values) in parts.iter().enumerate() {
@@ -168,23 +249,30 @@ fn apply(xs: &[f32], packed: &Packed, cx: &TaskCx<'_>) -> candle_core::Result<Ve
     Ok(out)
 }
 
-/// (rows, inputs) -> (rows, width): the outputs from number `first` on.
-fn multiply(xs: &[f32], packed: &Packed, first: usize, width: usize, out: &mut [f32]) {
-    let (inputs, arch) = (packed.inputs, Arch::new());
-    let (rows, mut buffer) = (xs.len() / inputs, Vec::new());
-    PACKED.with(|room| {
-        room.with(rows.next_multiple_of(ROWS) * inputs, |panels| {
-            for (xs, panel) in xs.chunks(ROWS * inputs).zip(panels.chunks_exact_mut(ROWS * inputs)) {
+/// (rows, inputs) -> (rows, these outputs).
+fn multiply<T: Word>(
+    xs: &[f32],
+    weight: &impl Words<T>,
+    rooms: &'static Rooms<T>,
+    packed: &Packed,
+    wanted: Range<usize>,
+    out: &mut [f32],
+) {
+    let (inputs, words, arch) = (packed.inputs, packed.inputs.div_ceil(T::DEPTH), Arch::new());
+    let (rows, first, width, mut buffer) = (xs.len() / inputs, wanted.start, wanted.len(), Vec::new());
+    rooms.with(|room| {
+        room.with(rows.next_multiple_of(ROWS) * words, |panels| {
+            for (xs, panel) in xs.chunks(ROWS * inputs).zip(panels.chunks_exact_mut(ROWS * words)) {
                 transpose(xs, inputs, panel);
             }
             for column in (0..width).step_by(COLUMNS) {
-                let weight = packed.weight.get((first + column) * inputs, COLUMNS * inputs, &mut buffer);
+                let weight = weight.words((first + column) * words, COLUMNS * words, &mut buffer);
                 let here = COLUMNS.min(width - column);
                 let bias = &packed.bias[first + column..][..here];
-                for (panel, out) in panels.chunks_exact(ROWS * inputs).zip(out.chunks_mut(ROWS * width)) {
+                for (panel, out) in panels.chunks_exact(ROWS * words).zip(out.chunks_mut(ROWS * width)) {
                     let mut tile = ZERO;
                     for (rows, columns) in panel.chunks(DEPTH * ROWS).zip(weight.chunks(DEPTH * COLUMNS)) {
-                        add_product(arch, rows, columns, out.len() / width, &mut tile);
+                        T::add_product(arch, rows, columns, out.len() / width, &mut tile);
                     }
                     for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
                         let out = &mut out[column..][..here];
@@ -196,14 +284,15 @@ fn multiply(xs: &[f32], packed: &Packed, first: usize, width: usize, out: &mut [
     });
 }
 
-/// At most [`ROWS`] rows as a panel, (inputs, ROWS), with zeros where there are no more.
-fn transpose(xs: &[f32], inputs: usize, panel: &mut [f32]) {
-    /// Inputs that go through the registers together.
+/// At most [`ROWS`] rows as a panel, (words, ROWS), with zeros where there are no more.
+fn transpose<T: Word>(xs: &[f32], inputs: usize, panel: &mut [T]) {
+    /// Words that go through the registers together.
     const BLOCK: usize = 16;
-    if xs.len() < ROWS * inputs {
-        panel.fill(0.0);
+    if xs.len() < ROWS * inputs || !inputs.is_multiple_of(T::DEPTH) {
+        panel.fill(T::default());
         for (row, xs) in xs.chunks_exact(inputs).enumerate() {
-            panel.iter_mut().skip(row).step_by(ROWS).zip(xs).for_each(|(to, x)| *to = *x);
+            let row = panel.iter_mut().skip(row).step_by(ROWS);
+            row.zip(xs.chunks(T::DEPTH)).for_each(|(to, numbers)| *to = word(numbers));
         }
         return;
     }
@@ -212,10 +301,9 @@ fn transpose(xs: &[f32], inputs: usize, panel: &mut [f32]) {
         || {
             let (blocks, rest) = panel.as_chunks_mut::<{ BLOCK * ROWS }>();
             for (block, to) in blocks.iter_mut().enumerate() {
-                let rows: [[f32; BLOCK]; ROWS] = std::array::from_fn(|row| {
-                    let mut values = [0f32; BLOCK];
-                    values.copy_from_slice(&xs[row * inputs + block * BLOCK..][..BLOCK]);
-                    values
+                let rows: [[T; BLOCK]; ROWS] = std::array::from_fn(|row| {
+                    let xs = &xs[row * inputs + block * BLOCK * T::DEPTH..][..BLOCK * T::DEPTH];
+                    std::array::from_fn(|i| T::of(|k| xs[i * T::DEPTH + k]))
                 });
                 for (input, to) in to.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
                     (0..ROWS).for_each(|row| to[row] = rows[row][input]);
@@ -223,7 +311,7 @@ fn transpose(xs: &[f32], inputs: usize, panel: &mut [f32]) {
             }
             let first = blocks.len() * BLOCK;
             for (input, to) in rest.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-                (0..ROWS).for_each(|row| to[row] = xs[row * inputs + first + input]);
+                (0..ROWS).for_each(|row| to[row] = T::of(|k| xs[row * inputs + (first + input) * T::DEPTH + k]));
             }
         },
     );
@@ -232,6 +320,7 @@ fn transpose(xs: &[f32], inputs: usize, panel: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::multiply_in_bf16;
     use super::*;
     use crate::models::rng::TorchRng;
     use candle_core::Device;
@@ -250,6 +339,31 @@ mod tests {
             let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert_eq!(got.dims(), [1, rows, outputs]);
             assert!(worst < 5e-6, "{rows}x{inputs} -> {outputs}: {worst}");
+        }
+    }
+
+    #[test]
+    fn pairs_differ_from_64_bits_only_by_rounding_what_is_multiplied() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (5, 31, 70), (77, 600, 33), (97, 1100, 40), (1000, 24, 130)] {
+            let mut rng = TorchRng::new(rows as u64);
+            let mut random =
+                |shape: &[usize]| Tensor::from_vec(rng.randn(shape.iter().product()), shape, &Device::Cpu).unwrap();
+            let weight = (random(&[outputs, inputs]) / (inputs as f64).sqrt()).unwrap();
+            let (bias, xs) = (random(&[outputs]), random(&[1, rows, inputs]));
+            multiply_in_bf16(true);
+            let got = Linear::new(&weight, Some(&bias)).unwrap().forward(&xs).unwrap();
+            multiply_in_bf16(false);
+            let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+            let rounded = |t: &Tensor| wide(&t.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap());
+            let want = Linear::new(&rounded(&weight), Some(&wide(&bias))).unwrap().forward(&rounded(&xs)).unwrap();
+            let worst = (wide(&got) - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!(worst < 1e-5, "{rows}x{inputs} -> {outputs}: {worst}");
+            let numbers: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
+            multiply_in_bf16(true);
+            let paired = Weight::new(&numbers, inputs, &|| Ok(())).unwrap();
+            multiply_in_bf16(false);
+            let again = paired.unpacked(outputs, inputs);
+            assert!(numbers.iter().zip(&again).all(|(want, got)| (want - got).abs() <= want.abs() / 256.0));
         }
     }
 

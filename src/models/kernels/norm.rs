@@ -1,12 +1,14 @@
 //! Group normalisation, with SiLU behind it where a net wants that. On the CPU in 32 bits in two passes; elsewhere candle's.
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::Module;
 
+use super::gradient::{of_group_norm, traced};
 use super::simd::{swish, wide};
 use super::turns::{NUMBER, in_turns};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
+use crate::models::tensors::Tensors;
 
 /// Group normalisation (Wu and He 2018) over groups of channels.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl GroupNorm {
     ///
     /// # Errors
     /// If a tensor is missing or of another shape, or channels do not divide into groups.
-    pub fn load(groups: usize, channels: usize, epsilon: f64, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn load(groups: usize, channels: usize, epsilon: f64, vb: &Tensors<'_>) -> Result<Self> {
         if groups == 0 || !channels.is_multiple_of(groups) {
             let text = format!("{channels} channels do not divide into {groups} groups");
             return Err(crate::models::ModelError::BadInput(text));
@@ -55,11 +57,17 @@ impl GroupNorm {
     }
 
     fn run(&self, xs: &Tensor, has_silu: bool, cx: &TaskCx<'_>) -> Result<Tensor> {
-        if xs.device().is_cpu() && xs.dtype() == DType::F32 {
-            let op = Normalise { groups: self.groups, epsilon: self.epsilon, has_silu, cx };
-            return Ok(xs.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op)?);
-        }
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let is_frozen = !weight.track_op() && !bias.track_op();
+        if is_frozen && xs.device().is_cpu() && xs.dtype() == DType::F32 {
+            let op = Normalise { groups: self.groups, epsilon: self.epsilon, has_silu, cx };
+            let how = (self.groups, self.epsilon, has_silu);
+            return traced(
+                xs,
+                |xs| Ok(xs.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op)?),
+                move |xs, gradient| of_group_norm(xs, [&weight, &bias], how, gradient),
+            );
+        }
         let channels = weight.dim(0)?;
         let normed = candle_nn::GroupNorm::new(weight, bias, channels, self.groups, self.epsilon)?.forward(xs)?;
         Ok(if has_silu { normed.silu()? } else { normed })

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 
 use super::contiguous;
+use super::gradient::traced;
 use super::turns::{NUMBER, in_turns};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -19,10 +20,48 @@ fn is_fast(xs: &Tensor) -> bool {
 /// # Errors
 /// If shapes differ, or the task is cancelled.
 pub fn sum(xs: &Tensor, ys: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-    if !is_fast(xs) || !is_fast(ys) || xs.dims() != ys.dims() {
+    if !is_fast(xs) || !is_fast(ys) || xs.dims() != ys.dims() || (xs.track_op() && ys.track_op()) {
         return Ok((xs + ys)?);
     }
-    Ok(xs.contiguous()?.apply_op2_no_bwd(&ys.contiguous()?, &Sum { cx })?)
+    let add = |xs: &Tensor, ys: &Tensor| Ok(xs.contiguous()?.apply_op2_no_bwd(&ys.contiguous()?, &Sum { cx })?);
+    match ys.track_op() {
+        true => traced(ys, |ys| add(xs, ys), |_, gradient| Ok(gradient.clone())),
+        false => traced(xs, |xs| add(xs, ys), |_, gradient| Ok(gradient.clone())),
+    }
+}
+
+/// `xs` + `by`, which is stretched to the shape of `xs`. If only `xs` wants a gradient, none is computed for `by`.
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn shifted(xs: &Tensor, by: &Tensor) -> Result<Tensor> {
+    if by.track_op() || !xs.device().is_cpu() {
+        return Ok(xs.broadcast_add(by)?);
+    }
+    traced(xs, |xs| Ok(xs.broadcast_add(by)?), |_, gradient| Ok(gradient.clone()))
+}
+
+/// The two one after the other along `axis`. If only one wants a gradient, none is computed for the other.
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn joined([first, second]: [&Tensor; 2], axis: usize) -> Result<Tensor> {
+    let join = |first: &Tensor, second: &Tensor| Ok(Tensor::cat(&[first, second], axis)?);
+    let lengths = [first.dim(axis)?, second.dim(axis)?];
+    match (first.track_op(), second.track_op()) {
+        _ if !first.device().is_cpu() => join(first, second),
+        (true, false) => traced(
+            first,
+            |first| join(first, second),
+            move |_, gradient| Ok(gradient.narrow(axis, 0, lengths[0])?.contiguous()?),
+        ),
+        (false, true) => traced(
+            second,
+            |second| join(first, second),
+            move |_, gradient| Ok(gradient.narrow(axis, lengths[0], lengths[1])?.contiguous()?),
+        ),
+        _ => join(first, second),
+    }
 }
 
 struct Sum<'a> {
@@ -56,11 +95,24 @@ impl CustomOp2 for Sum<'_> {
 /// # Errors
 /// If there are not four axes, or the task is cancelled.
 pub fn doubled(xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
-    let (_, _, height, width) = xs.dims4()?;
-    if !is_fast(xs) {
-        return Ok(xs.upsample_nearest2d(2 * height, 2 * width)?);
+    let (batch, channels, height, width) = xs.dims4()?;
+    match (is_fast(xs), xs.track_op()) {
+        (true, _) => traced(
+            xs,
+            |xs| Ok(xs.contiguous()?.apply_op1_no_bwd(&Doubled { cx })?),
+            move |_, gradient| {
+                let pairs = gradient.reshape(&[batch, channels, height, 2, width, 2][..])?;
+                Ok(pairs.sum(5)?.sum(3)?)
+            },
+        ),
+        (false, false) => Ok(xs.upsample_nearest2d(2 * height, 2 * width)?),
+        // The way back of the operation above is wrong where its input is used elsewhere too.
+        (false, true) => {
+            let pixels = xs.reshape(&[batch, channels, height, 1, width, 1][..])?;
+            let pairs = pixels.broadcast_as(&[batch, channels, height, 2, width, 2][..])?.contiguous()?;
+            Ok(pairs.reshape((batch, channels, 2 * height, 2 * width))?)
+        }
     }
-    Ok(xs.contiguous()?.apply_op1_no_bwd(&Doubled { cx })?)
 }
 
 struct Doubled<'a> {

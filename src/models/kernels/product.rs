@@ -9,8 +9,12 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
 use pulp::{Arch, Simd, WithSimd};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::simd::wide;
+use super::word::Word;
+use crate::models::error::Result;
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 12;
@@ -95,15 +99,15 @@ fn widened(number: f16) -> f32 {
 
 /// Room for intermediate results that a thread keeps from one call to the next: fresh pages of memory cost more than they hold.
 #[derive(Default)]
-pub(super) struct Room(RefCell<Vec<f32>>);
+pub(super) struct Room<T = f32>(RefCell<Vec<T>>);
 
-impl Room {
+impl<T: Copy + Default> Room<T> {
     /// Calls `work` with `count` numbers of any value.
-    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    pub(super) fn with<R>(&self, count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
         // Taken out, not borrowed: while this thread waits for others it may be given another part of the work.
         let mut room = self.0.take();
         if room.len() < count {
-            room.resize(count, 0.0);
+            room.resize(count, T::default());
         }
         let result = work(&mut room[..count]);
         self.0.replace(room);
@@ -115,6 +119,14 @@ impl Room {
 /// rows to work on, as in the towers of a CLIP.
 const LARGE: usize = 1 << 22;
 
+/// Bytes that the weights of a layer take on the CPU, of so many `numbers`; `is_half` if they were stored at half precision.
+pub fn bytes_in_memory(numbers: usize, is_half: bool) -> usize {
+    numbers * if is_half && numbers >= LARGE { size_of::<f16>() } else { size_of::<f32>() }
+}
+
+/// Lets more urgent work run while weights are packed, or stops that.
+pub(super) type Pause<'a> = &'a dyn Fn() -> Result<()>;
+
 /// Packed weights. Large ones that are numbers of half precision, as most checkpoints' are, are kept as such, which loses nothing.
 #[derive(Debug)]
 pub(super) enum Panels {
@@ -124,19 +136,26 @@ pub(super) enum Panels {
 
 impl Panels {
     /// `weight` (outputs, depth) as panels of rows, (outputs / ROWS, depth, ROWS), with zeros where there is no output.
-    pub(super) fn of_rows(weight: &[f32], depth: usize) -> Self {
-        Self::new(pack::<ROWS>(weight, depth))
+    ///
+    /// # Errors
+    /// Those of `pause`, which is called now and then.
+    pub(super) fn of_rows(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
+        Self::new(pack::<ROWS, f32>(weight, depth, pause)?, pause)
     }
 
     /// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
-    pub(super) fn of_columns(weight: &[f32], depth: usize) -> Self {
-        Self::new(pack::<COLUMNS>(weight, depth))
+    ///
+    /// # Errors
+    /// Those of `pause`, which is called now and then.
+    pub(super) fn of_columns(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
+        Self::new(pack::<COLUMNS, f32>(weight, depth, pause)?, pause)
     }
 
-    fn new(packed: Vec<f32>) -> Self {
+    fn new(packed: Vec<f32>, pause: Pause<'_>) -> Result<Self> {
         if packed.len() < LARGE {
-            return Self::Full(packed);
+            return Ok(Self::Full(packed));
         }
+        pause()?;
         let half = Vec::<f16>::from_f32_slice(&packed);
         let mut back = [0f32; 4096];
         let is_exact = half.chunks(back.len()).zip(packed.chunks(back.len())).all(|(half, full)| {
@@ -144,7 +163,7 @@ impl Panels {
             half.convert_to_f32_slice(back);
             back == full && half.iter().all(|number| number.is_finite())
         });
-        if is_exact { Self::Half(half) } else { Self::Full(packed) }
+        Ok(if is_exact { Self::Half(half) } else { Self::Full(packed) })
     }
 
     /// `count` of the numbers from number `first` on; `buffer` is where they are if they have to be converted.
@@ -169,19 +188,33 @@ impl Panels {
     }
 }
 
-fn pack<const WIDTH: usize>(weight: &[f32], depth: usize) -> Vec<f32> {
-    let outputs = weight.len() / depth.max(1);
-    let mut packed = vec![0f32; outputs.next_multiple_of(WIDTH) * depth];
-    for (outputs, panel) in weight.chunks(WIDTH * depth).zip(packed.chunks_exact_mut(WIDTH * depth)) {
-        for (lane, output) in outputs.chunks_exact(depth).enumerate() {
-            panel.iter_mut().skip(lane).step_by(WIDTH).zip(output).for_each(|(to, from)| *to = *from);
-        }
+/// `weight` (outputs, depth) as panels (outputs / WIDTH, depth, WIDTH), with zeros where there is no number.
+pub(super) fn pack<const WIDTH: usize, T: Word>(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Vec<T>> {
+    let (outputs, words) = (weight.len() / depth.max(1), depth.div_ceil(T::DEPTH));
+    let mut packed = vec![T::default(); outputs.next_multiple_of(WIDTH) * words];
+    let (from, to) = ((WIDTH * depth).max(1), (WIDTH * words).max(1));
+    let together = (LARGE / from).max(1);
+    for (weight, packed) in weight.chunks(from * together).zip(packed.chunks_mut(to * together)) {
+        pause()?;
+        weight.par_chunks(from).zip(packed.par_chunks_exact_mut(to)).for_each(|(outputs, panel)| {
+            for (lane, output) in outputs.chunks_exact(depth).enumerate() {
+                let lane = panel.iter_mut().skip(lane).step_by(WIDTH);
+                lane.zip(output.chunks(T::DEPTH)).for_each(|(to, from)| *to = word(from));
+            }
+        });
     }
-    packed
+    Ok(packed)
+}
+
+/// The word of a few numbers, with zeros behind them.
+#[inline(always)]
+pub(super) fn word<T: Word>(numbers: &[f32]) -> T {
+    T::of(|i| numbers.get(i).copied().unwrap_or(0.0))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]
@@ -207,7 +240,7 @@ mod tests {
 
     #[test]
     fn weights_are_packed_with_zeros_behind_them() {
-        let packed = pack::<ROWS>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+        let packed = pack::<ROWS, f32>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &|| Ok(())).expect("nothing stops it");
         assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
         assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
         assert_eq!(packed.len(), 2 * ROWS);
@@ -225,7 +258,7 @@ mod tests {
         for (number, count, is_half) in
             [(0.1f32, LARGE, false), (0.5, LARGE, true), (70000.0, LARGE, false), (0.5, 64, false)]
         {
-            let panels = Panels::of_columns(&vec![number; count], 1);
+            let panels = Panels::of_columns(&vec![number; count], 1, &|| Ok(())).expect("nothing stops it");
             assert_eq!(matches!(panels, Panels::Half(_)), is_half);
             assert_eq!(panels.get(5, 2, &mut Vec::new()), [number; 2]);
         }

@@ -8,6 +8,7 @@ mod models;
 mod notices;
 mod preview;
 mod prompt;
+mod steering;
 mod zero_shot;
 
 pub(super) use library::LibraryView;
@@ -30,6 +31,7 @@ pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
         PanelKind::Prompt => prompt::show(ui, cx),
         PanelKind::Library => library::show(ui, cx),
         PanelKind::Models => models::show(ui, cx),
+        PanelKind::Steering => steering::show(ui, cx),
         PanelKind::Lens => lens::show(ui, cx),
         PanelKind::ZeroShot => zero_shot::show(ui, cx),
         PanelKind::Preview => preview::show(ui, cx),

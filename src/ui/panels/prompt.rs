@@ -17,6 +17,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     for remark in cx.workbench.preview().remarks() {
         ui.label(RichText::new(remark).small().color(theme::tokens(ui).warning));
     }
+    super::library::reminder(ui, cx);
     active_modifiers(ui, cx);
 }
 

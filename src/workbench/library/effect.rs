@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Item;
+use super::tasks::Beside;
 use crate::base::pixels::Picture;
 use crate::base::statistics::Spread;
 use crate::document::Document;
@@ -103,6 +104,18 @@ impl Measurement {
         library: &Library,
         modifier: &str,
         seeds: u32,
+    ) -> Option<Self> {
+        Self::beside(document, preferences, library, modifier, seeds, &Beside::default(), None)
+    }
+
+    /// The same with what steers beside the words, and with what is known already.
+    pub(super) fn beside(
+        document: &Document,
+        preferences: &Preferences,
+        library: &Library,
+        modifier: &str,
+        seeds: u32,
+        beside: &Beside,
         known: Option<&Baseline>,
     ) -> Option<Self> {
         let negative = library.modifier(modifier).is_some_and(|known| known.negative);
@@ -113,7 +126,10 @@ impl Measurement {
         let words = if negative { &mut with.negative } else { &mut with.prompt };
         *words = modifier::add(words, modifier);
         let spec = |document: &Document| {
-            prepare::generate(document, preferences, PreviewTarget::NewPicture, seeds.clamp(1, 64)).ok()
+            let mut spec =
+                prepare::generate(document, preferences, PreviewTarget::NewPicture, seeds.clamp(1, 64)).ok()?;
+            beside.put(&mut spec);
+            Some(spec)
         };
         let (without, with) = (spec(&without)?, spec(&with)?);
         let fit = if negative { modifier.to_owned() } else { with.prompt.clone() };
@@ -238,9 +254,10 @@ pub(super) fn key_of(
     library: &Library,
     item: &Item,
     seeds: u32,
+    beside: &Beside,
 ) -> Option<String> {
     let Item::Modifier(text) = item else { return None };
-    Measurement::new(document, preferences, library, text, seeds, None).map(|measurement| measurement.key())
+    Measurement::beside(document, preferences, library, text, seeds, beside, None).map(|measurement| measurement.key())
 }
 
 #[cfg(test)]
@@ -283,8 +300,16 @@ mod tests {
         let document = Document { prompt: "a fox, foggy".into(), ..Document::default() };
         let library = Library::default();
         let measure = |known: Option<&Baseline>| {
-            let mut measurement =
-                Measurement::new(&document, &Preferences::default(), &library, "foggy", 2, known).unwrap();
+            let mut measurement = Measurement::beside(
+                &document,
+                &Preferences::default(),
+                &library,
+                "foggy",
+                2,
+                &Beside::default(),
+                known,
+            )
+            .unwrap();
             let mut jobs = 0;
             while let Some(spec) = measurement.next() {
                 measurement.take(&answer(&spec));

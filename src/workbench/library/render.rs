@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::effect::{EffectReport, KnownEffect, Measurement};
-use super::tasks::{LibraryTask, Scene};
+use super::tasks::{Beside, LibraryTask, Scene};
 use super::thumbnails::{Run, Thumbnail, Wanted};
 use super::{FIRST_SEED, Item, QUIET};
 use crate::base::pixels::Picture;
@@ -22,13 +22,19 @@ pub(super) struct Ground {
     words: (String, String),
     sampling: Sampling,
     models: (ModelRef, ModelRef),
+    beside: Beside,
 }
 
 impl Workbench {
     fn ground(&self) -> Ground {
         let models = (self.preferences.diffusion_model.clone(), self.preferences.clip_model.clone());
         let document = self.without_chance();
-        Ground { words: document.words(), sampling: document.sampling, models }
+        Ground { words: document.words(), sampling: document.sampling, models, beside: self.beside() }
+    }
+
+    /// What steers beside the words. A ControlNet that follows the canvas, say, while there is none, is left out.
+    fn beside(&self) -> Beside {
+        self.generate_spec(1).map(Beside::of).unwrap_or_default()
     }
 
     /// The document with a seed that stays: what is known of the library is not lost with each throw of the dice.
@@ -88,6 +94,7 @@ impl Workbench {
             preferences: self.preferences.clone(),
             library: self.shelf.library.clone(),
             seeds: self.shelf.effects.seeds,
+            beside: self.beside(),
         }
     }
 
@@ -103,9 +110,10 @@ impl Workbench {
             return;
         }
         let mut missing = VecDeque::new();
+        let (document, beside) = (self.without_chance(), self.beside());
         for (wanted, picture) in found {
             match picture {
-                Some(picture) => self.show_thumbnail(&wanted, picture),
+                Some(picture) => self.show_thumbnail(&wanted, picture, &document, &beside),
                 None => missing.push_back(wanted),
             }
         }
@@ -120,20 +128,18 @@ impl Workbench {
         }
     }
 
-    fn show_thumbnail(&mut self, wanted: &Wanted, picture: Picture) {
-        let is_current = self.is_current(wanted);
-        let thumbnail = Thumbnail { picture, prompt: wanted.spec.prompt.clone(), is_current };
+    /// Shows a thumbnail and says whether it is what would be made of `document` now.
+    fn show_thumbnail(&mut self, wanted: &Wanted, picture: Picture, document: &Document, beside: &Beside) {
+        let spec = &wanted.spec;
+        let now = wanted.item.on(document, &self.shelf.library);
+        let is_current = now.is_some_and(|now| {
+            now.words() == (spec.prompt.clone(), spec.negative.clone())
+                && now.sampling == spec.sampling
+                && self.preferences.diffusion_model == spec.model
+                && *beside == Beside::of(spec.clone())
+        });
+        let thumbnail = Thumbnail { picture, prompt: spec.prompt.clone(), is_current };
         self.shelf.thumbnails.shown.insert(wanted.item.clone(), thumbnail);
-    }
-
-    /// Whether a thumbnail is what would be made now.
-    fn is_current(&self, wanted: &Wanted) -> bool {
-        let document = wanted.item.on(&self.without_chance(), &self.shelf.library);
-        document.is_some_and(|document| {
-            document.words() == (wanted.spec.prompt.clone(), wanted.spec.negative.clone())
-                && document.sampling == wanted.spec.sampling
-                && self.preferences.diffusion_model == wanted.spec.model
-        })
     }
 
     fn render_next(&mut self) {
@@ -149,7 +155,8 @@ impl Workbench {
     }
 
     pub(super) fn on_kept(&mut self, wanted: &Wanted, small: Picture, warning: Option<String>) {
-        self.show_thumbnail(wanted, small);
+        let (document, beside) = (self.without_chance(), self.beside());
+        self.show_thumbnail(wanted, small, &document, &beside);
         if let Some(warning) = warning {
             self.notices.add(Level::Warning, sentence(&warning), None);
         }
@@ -179,13 +186,14 @@ impl Workbench {
 
     fn measure_next(&mut self) {
         while let Some(modifier) = self.shelf.effects.waiting.pop_front() {
-            let (document, effects) = (self.without_chance(), &self.shelf.effects);
-            let measurement = Measurement::new(
+            let (document, beside, effects) = (self.without_chance(), self.beside(), &self.shelf.effects);
+            let measurement = Measurement::beside(
                 &document,
                 &self.preferences,
                 &self.shelf.library,
                 &modifier,
                 effects.seeds,
+                &beside,
                 effects.baseline.as_ref(),
             );
             if let Some(measurement) = measurement
@@ -243,8 +251,9 @@ impl Workbench {
         self.shelf.effects.done += 1;
         self.shelf.effects.baseline = measurement.baseline();
         let Some(report) = measurement.report().cloned() else { return };
-        let (effects, library) = (&self.shelf.effects, &self.shelf.library);
-        let now = Measurement::new(self.document(), &self.preferences, library, &report.modifier, effects.seeds, None);
+        let (document, seeds, library) = (self.without_chance(), self.shelf.effects.seeds, &self.shelf.library);
+        let (preferences, beside) = (&self.preferences, self.beside());
+        let now = Measurement::beside(&document, preferences, library, &report.modifier, seeds, &beside, None);
         let key = measurement.key();
         let is_current = now.is_some_and(|now| now.key() == key);
         if let Some(cache) = self.shelf.cache.clone() {

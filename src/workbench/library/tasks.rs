@@ -9,6 +9,9 @@ use super::thumbnails::Wanted;
 use crate::base::pixels::Picture;
 use crate::document::Document;
 use crate::job::JobSpec;
+use crate::job::lora::{EmbeddingUse, LoraUse};
+use crate::job::nets::OtherNets;
+use crate::job::spec::GenerateSpec;
 use crate::prompt::exchange::Format;
 use crate::prompt::library::Library;
 use crate::store::preferences::Preferences;
@@ -24,6 +27,30 @@ pub(in crate::workbench) struct Scene {
     pub(super) library: Arc<Library>,
     /// Seeds that effects are measured over.
     pub(super) seeds: u32,
+    /// What goes with the model.
+    pub(super) beside: Beside,
+}
+
+/// What steers a picture beside its words: the LoRAs, learned words and nets of the picture that would be made now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::workbench) struct Beside {
+    pub(super) nets: OtherNets,
+    pub(super) loras: Vec<LoraUse>,
+    pub(super) embeddings: Vec<EmbeddingUse>,
+}
+
+impl Beside {
+    /// Of a request.
+    pub(super) fn of(spec: GenerateSpec) -> Self {
+        Self { nets: spec.nets, loras: spec.loras, embeddings: spec.embeddings }
+    }
+
+    /// Puts it into a request.
+    pub(super) fn put(&self, spec: &mut GenerateSpec) {
+        spec.nets.clone_from(&self.nets);
+        spec.loras.clone_from(&self.loras);
+        spec.embeddings.clone_from(&self.embeddings);
+    }
 }
 
 /// Something to do.
@@ -124,8 +151,8 @@ impl LibraryTask {
                 });
                 let thumbnails = thumbnails.collect();
                 let effects = items.iter().filter_map(|item| {
-                    let Scene { document, preferences, library, seeds } = &*scene;
-                    let key = effect::key_of(document, preferences, library, item, *seeds)?;
+                    let Scene { document, preferences, library, seeds, beside } = &*scene;
+                    let key = effect::key_of(document, preferences, library, item, *seeds, beside)?;
                     cache::value(cache.as_ref()?, "effects", &key)
                 });
                 let effects = effects.collect();
@@ -150,7 +177,8 @@ impl LibraryTask {
 /// The thumbnail of an item in a scene.
 fn wanted(scene: &Scene, item: &Item) -> Option<Wanted> {
     let document = item.on(&scene.document, &scene.library)?;
-    let spec = prepare::generate(&document, &scene.preferences, PreviewTarget::NewPicture, 1).ok()?;
+    let mut spec = prepare::generate(&document, &scene.preferences, PreviewTarget::NewPicture, 1).ok()?;
+    scene.beside.put(&mut spec);
     let model = spec.model.clone();
     let request = JobSpec::Generate(spec.clone());
     Some(Wanted { item: item.clone(), key: cache::key(&request, &[&model]), spec })

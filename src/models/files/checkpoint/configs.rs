@@ -109,24 +109,23 @@ pub(super) fn unet(weights: &Weights, prefix: &str, kind: Kind, predicts_velocit
     Ok(config)
 }
 
-/// The autoencoder.
-pub(super) fn vae(weights: &Weights, prefix: &str, kind: Kind) -> Result<Value, String> {
-    let levels = vae_levels(weights, prefix);
-    let mut channels = Vec::new();
-    for level in 0..levels {
-        channels.push(side(weights, &format!("{prefix}encoder.down.{level}.block.0.conv1.weight"), 0)?);
-    }
-    let has = |name: &str| weights.has(&format!("{prefix}{name}.weight"));
+/// The autoencoder, of its tensors in diffusers' names.
+pub(super) fn vae(weights: &Weights, scaling_factor: f64) -> Result<Value, String> {
+    let block = |level: usize, layer: usize| format!("encoder.down_blocks.{level}.resnets.{layer}.conv1.weight");
+    let levels = count(weights, 0, |level| block(level, 0));
+    let channels: Result<Vec<usize>, String> = (0..levels).map(|level| side(weights, &block(level, 0), 0)).collect();
+    let has = |name: &str| weights.has(&format!("{name}.weight"));
+    let has_attention = ["to_q", "query"].iter().any(|query| has(&format!("encoder.mid_block.attentions.0.{query}")));
     Ok(json!({
         "_class_name": "AutoencoderKL",
-        "in_channels": side(weights, &format!("{prefix}encoder.conv_in.weight"), 1)?,
-        "out_channels": side(weights, &format!("{prefix}decoder.conv_out.weight"), 0)?,
-        "latent_channels": side(weights, &format!("{prefix}decoder.conv_in.weight"), 1)?,
-        "block_out_channels": channels,
-        "layers_per_block": count(weights, 0, |i| format!("{prefix}encoder.down.0.block.{i}.conv1.weight")),
+        "in_channels": side(weights, "encoder.conv_in.weight", 1)?,
+        "out_channels": side(weights, "decoder.conv_out.weight", 0)?,
+        "latent_channels": side(weights, "decoder.conv_in.weight", 1)?,
+        "block_out_channels": channels?,
+        "layers_per_block": count(weights, 0, |layer| block(0, layer)),
         "norm_num_groups": 32,
-        "scaling_factor": if kind == Kind::Sdxl { 0.13025 } else { 0.18215 },
-        "mid_block_add_attention": has("encoder.mid.attn_1.q"),
+        "scaling_factor": scaling_factor,
+        "mid_block_add_attention": has_attention,
         "use_quant_conv": has("quant_conv"),
         "use_post_quant_conv": has("post_quant_conv"),
     }))

@@ -7,6 +7,8 @@ mod row;
 mod stack;
 mod tools;
 
+pub(super) use stack::reminder;
+
 use egui::{RichText, TextEdit, Ui};
 
 use super::{caption, empty};
@@ -40,7 +42,7 @@ impl Tab {
             Self::Templates => "Templates",
             Self::Styles => "Styles",
             Self::Wildcards => "Wildcards",
-            Self::ZeroShot => "Zero-shot",
+            Self::ZeroShot => "Zero-shot lists",
         }
     }
 }

@@ -39,6 +39,20 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     });
 }
 
+/// A line below the prompt that says which templates and styles are on it; a click leads to the library.
+pub(in crate::ui::panels) fn reminder(ui: &mut Ui, cx: &Cx<'_>) {
+    let counted = cx.workbench.document().stack.iter().filter(|applied| !applied.is_off);
+    let names: Vec<&str> = counted.map(|applied| applied.template.name.as_str()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let text = RichText::new(format!("Under {}", names.join(", "))).small().color(theme::tokens(ui).faint);
+    let response = ui.add(egui::Button::new(text).frame(false).truncate());
+    if response.on_hover_text(format!("The model gets: {}", cx.workbench.document().words().0)).clicked() {
+        cx.outbox.act(Action::FocusLibrary, cx.workbench);
+    }
+}
+
 fn row(ui: &mut Ui, cx: &mut Cx<'_>, index: usize) {
     let stack = &cx.workbench.document().stack;
     let Some(applied) = stack.get(index) else { return };
