@@ -109,6 +109,9 @@ fn templates_and_styles_are_stacked_in_any_order_over_the_prompt() {
     assert_eq!(words(&harness).1, "text, gradient, photo, detail, fine detail");
     assert_eq!(prompt(&harness), "a fox", "the prompt itself stays");
     assert!(says(&harness, &format!("{logo}{linocut}")), "the panel shows what the model gets");
+    let (field, button) =
+        (harness.get_by_label("Search the library").rect(), harness.get_by_label("Take off Logo").rect());
+    assert!(button.right() < field.right(), "the stack is no wider than the panel");
     // The other way round.
     click(&mut harness, "Move Linocut up");
     assert_eq!(words(&harness).0, logo.replace("a fox", &format!("a fox{linocut}")));
@@ -317,6 +320,20 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     click(&mut harness, "Render thumbnails");
     harness.run_steps(20);
     assert_eq!(made.load(Ordering::Relaxed), 9);
+}
+
+#[test]
+fn in_little_room_the_buttons_are_in_a_menu() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window::window([760.0, 900.0], Some(folders(root.path())), quiet(), plausible_output);
+    command(&mut harness, "Show library");
+    assert!(harness.query_by_label("Import…").is_none());
+    click(&mut harness, "More");
+    assert!(harness.query_by_label("Import…").is_some() && harness.query_by_label("Measure effects").is_some());
+    press(&mut harness, Modifiers::NONE, Key::Escape);
+    let panel = harness.get_by_label("Search the library").rect();
+    let star = harness.get_by_label("Favourite flat design").rect();
+    assert!(star.right() <= panel.right() + 1.0, "the rows are no wider than the panel");
 }
 
 #[test]

@@ -191,6 +191,11 @@ impl Effects {
         self.known.get(modifier)
     }
 
+    /// Whether anything was measured.
+    pub fn any(&self) -> bool {
+        !self.known.is_empty()
+    }
+
     /// How many are measured, of how many; `None` if nothing is.
     pub fn progress(&self) -> Option<(usize, usize)> {
         self.running.as_ref().map(|_| (self.done, self.total))

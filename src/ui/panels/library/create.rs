@@ -1,6 +1,6 @@
 //! A small form that keeps something new in the user's library, begun with the selected words of the prompt.
 
-use egui::{Frame, Margin, RichText, TextEdit, Ui};
+use egui::{Frame, Margin, RichText, Stroke, TextEdit, Ui};
 
 use super::Tab;
 use crate::prompt::phrase;
@@ -49,30 +49,33 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     let Some(mut draft) = cx.view.library.draft.take() else { return };
     let tokens = theme::tokens(ui);
     let mut is_done = false;
-    Frame::new().fill(tokens.window).corner_radius(8.0).inner_margin(Margin::same(8)).show(ui, |ui| {
-        ui.set_width(ui.available_width());
-        ui.horizontal_wrapped(|ui| {
-            for (kind, name) in [
-                (DraftKind::Modifier, "Modifier"),
-                (DraftKind::Template, "Template"),
-                (DraftKind::Style, "Style"),
-                (DraftKind::Wildcard, "Wildcard"),
-            ] {
-                if ui.selectable_label(draft.kind == kind, name).clicked() {
-                    draft.kind = kind;
+    Frame::new().stroke(Stroke::new(1.0, tokens.line)).corner_radius(8.0).inner_margin(Margin::same(8)).show(
+        ui,
+        |ui| {
+            ui.set_min_width(ui.available_width());
+            ui.horizontal_wrapped(|ui| {
+                for (kind, name) in [
+                    (DraftKind::Modifier, "Modifier"),
+                    (DraftKind::Template, "Template"),
+                    (DraftKind::Style, "Style"),
+                    (DraftKind::Wildcard, "Wildcard"),
+                ] {
+                    if ui.selectable_label(draft.kind == kind, name).clicked() {
+                        draft.kind = kind;
+                    }
                 }
-            }
-        });
-        fields(ui, &mut draft);
-        ui.horizontal_wrapped(|ui| {
-            let keep = egui::Button::new("Keep").fill(tokens.accent_soft);
-            if ui.add_enabled(draft.is_complete(), keep).clicked() {
-                cx.outbox.send(Command::Library(LibraryCommand::Create(draft.clone())));
-                is_done = true;
-            }
-            is_done |= ui.button("Discard").clicked();
-        });
-    });
+            });
+            fields(ui, &mut draft);
+            ui.horizontal_wrapped(|ui| {
+                let keep = egui::Button::new("Keep").fill(tokens.accent_soft);
+                if ui.add_enabled(draft.is_complete(), keep).clicked() {
+                    cx.outbox.send(Command::Library(LibraryCommand::Create(draft.clone())));
+                    is_done = true;
+                }
+                is_done |= ui.button("Discard").clicked();
+            });
+        },
+    );
     if !is_done {
         cx.view.library.draft = Some(draft);
     }

@@ -47,6 +47,9 @@ impl Tab {
     }
 }
 
+/// Below this width the buttons are in a menu, so that the list has room.
+const NARROW: f32 = 300.0;
+
 /// What the panel remembers while the window is open.
 pub(in crate::ui) struct LibraryView {
     tab: Tab,
@@ -82,8 +85,12 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     if cx.view.take_focus(PanelKind::Library) {
         search.request_focus();
     }
-    tabs(ui, cx);
-    tools::show(ui, cx);
+    if ui.available_width() < NARROW {
+        tools::narrow(ui, cx);
+    } else {
+        tabs(ui, cx);
+        tools::show(ui, cx);
+    }
     create::show(ui, cx);
     stack::show(ui, cx);
     cx.view.modifiers.follow(&cx.workbench.document().prompt, cx.workbench.library());

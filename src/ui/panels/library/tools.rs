@@ -12,26 +12,68 @@ use crate::workbench::{Action, Command, ViewCommand};
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+        // As high as the buttons with icons.
+        ui.spacing_mut().interact_size.y = 32.0;
         filter(ui, cx);
-        let view = &mut cx.view.library;
-        if cx.icons.button(ui, "star", "Only favourites", view.only_favourites, true).clicked() {
-            view.only_favourites = !view.only_favourites;
-        }
-        if view.tab == Tab::Modifiers
-            && cx.icons.button(ui, "rows-3", "Lines about each modifier", !view.is_compact, true).clicked()
-        {
-            view.is_compact = !view.is_compact;
-        }
-        if ui.button("New…").on_hover_text("Keeps the selected words of the prompt, or what you type.").clicked() {
-            create::begin(ui, cx);
-        }
-        if ui.button("Import…").on_hover_text(Action::ImportLibrary.text().1).clicked() {
-            cx.outbox.act(Action::ImportLibrary, cx.workbench);
-        }
-        export(ui, cx);
+        switches(ui, cx);
+        new_and_import(ui, cx);
+        ui.menu_button("Export…", |ui| export(ui, cx));
     });
-    if matches!(cx.view.library.tab, Tab::Modifiers | Tab::Templates | Tab::Styles) {
-        pictures(ui, cx);
+    if has_pictures(cx) && !is_busy(cx) {
+        ui.horizontal_wrapped(|ui| pictures(ui, cx));
+    }
+    under_way(ui, cx);
+}
+
+/// The same in little room: most of it in a menu.
+pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+        ui.spacing_mut().interact_size.y = 32.0;
+        let view = &mut cx.view.library;
+        let chosen = view.tab;
+        let combo = egui::ComboBox::from_id_salt("library tab").width(96.0).selected_text(chosen.title());
+        combo.show_ui(ui, |ui| {
+            for tab in Tab::ALL {
+                ui.selectable_value(&mut view.tab, tab, tab.title());
+            }
+        });
+        if view.tab != chosen {
+            view.filter = Filter::All;
+        }
+        ui.menu_button("More", |ui| {
+            ui.set_min_width(200.0);
+            new_and_import(ui, cx);
+            ui.menu_button("Export…", |ui| export(ui, cx));
+            if has_pictures(cx) && !is_busy(cx) {
+                ui.separator();
+                pictures(ui, cx);
+            }
+        });
+        filter(ui, cx);
+        switches(ui, cx);
+    });
+    under_way(ui, cx);
+}
+
+fn switches(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let view = &mut cx.view.library;
+    if cx.icons.button(ui, "star", "Only favourites", view.only_favourites, true).clicked() {
+        view.only_favourites = !view.only_favourites;
+    }
+    if view.tab == Tab::Modifiers
+        && cx.icons.button(ui, "rows-3", "Lines about each modifier", !view.is_compact, true).clicked()
+    {
+        view.is_compact = !view.is_compact;
+    }
+}
+
+fn new_and_import(ui: &mut Ui, cx: &mut Cx<'_>) {
+    if ui.button("New…").on_hover_text("Keeps the selected words of the prompt, or what you type.").clicked() {
+        create::begin(ui, cx);
+    }
+    if ui.button("Import…").on_hover_text(Action::ImportLibrary.text().1).clicked() {
+        cx.outbox.act(Action::ImportLibrary, cx.workbench);
     }
 }
 
@@ -61,18 +103,16 @@ fn export(ui: &mut Ui, cx: &mut Cx<'_>) {
         Tab::Wildcards => &[Format::WildcardsYaml, Format::WildcardsJson, Format::WildcardsTxt],
         Tab::ZeroShot => &[Format::ClipJson, Format::ClipPython, Format::ClipText, Format::Cupl, Format::Descriptors],
     };
-    ui.menu_button("Export…", |ui| {
-        ui.set_min_width(220.0);
-        let LibraryView { only_mine, .. } = &mut cx.view.library;
-        ui.checkbox(only_mine, "Only what is mine");
-        ui.separator();
-        for format in formats {
-            if ui.button(format.name()).clicked() {
-                cx.outbox.send(Command::View(ViewCommand::ExportLibraryDialog(*format, *only_mine)));
-                ui.close();
-            }
+    ui.set_min_width(220.0);
+    let LibraryView { only_mine, .. } = &mut cx.view.library;
+    ui.checkbox(only_mine, "Only what is mine");
+    ui.separator();
+    for format in formats {
+        if ui.button(format.name()).clicked() {
+            cx.outbox.send(Command::View(ViewCommand::ExportLibraryDialog(*format, *only_mine)));
+            ui.close();
         }
-    });
+    }
 }
 
 /// Everything that the list below shows and that can be put on a prompt.
@@ -98,40 +138,26 @@ fn shown_items(cx: &Cx<'_>) -> Vec<Item> {
     }
 }
 
-fn pictures(ui: &mut Ui, cx: &mut Cx<'_>) {
+/// Whether what the tab shows can be put on a prompt.
+fn has_pictures(cx: &Cx<'_>) -> bool {
+    matches!(cx.view.library.tab, Tab::Modifiers | Tab::Templates | Tab::Styles)
+}
+
+/// Whether thumbnails are rendered or effects measured.
+fn is_busy(cx: &Cx<'_>) -> bool {
     let shelf = cx.workbench.shelf();
-    let tokens = theme::tokens(ui);
-    match shelf.thumbnails().progress() {
-        Some((done, total)) => {
-            progress(ui, cx, "Thumbnails", done, total, LibraryCommand::StopThumbnails);
-        }
-        None => {
-            ui.horizontal_wrapped(|ui| {
-                let help = "Makes a small picture of what each of the shown ones does to the current prompt, with your model. They are kept.";
-                if ui.button("Render thumbnails").on_hover_text(help).clicked() {
-                    cx.outbox.send(Command::Library(LibraryCommand::RenderThumbnails(shown_items(cx))));
-                }
-                if cx.view.library.tab == Tab::Modifiers && shelf.effects().progress().is_none() {
-                    measuring(ui, cx);
-                }
-            });
-        }
+    shelf.thumbnails().progress().is_some() || shelf.effects().progress().is_some()
+}
+
+/// What renders thumbnails and measures.
+fn pictures(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let help = "Makes a small picture of what each of the shown ones does to the current prompt, with your model. They are kept.";
+    if ui.button("Render thumbnails").on_hover_text(help).clicked() {
+        cx.outbox.send(Command::Library(LibraryCommand::RenderThumbnails(shown_items(cx))));
     }
     if cx.view.library.tab != Tab::Modifiers {
         return;
     }
-    if let Some((done, total)) = shelf.effects().progress() {
-        progress(ui, cx, "Measuring", done, total, LibraryCommand::StopMeasuring);
-    }
-    if shelf.effects().progress().is_none()
-        && shown_items(cx).iter().any(|item| shelf.effects().get(item.name()).is_some())
-    {
-        let text = "Bars: above, how much the picture changes (the whole bar is what another seed changes); below, how the fit to the prompt changes.";
-        ui.add(egui::Label::new(RichText::new(text).small().color(tokens.faint)).wrap());
-    }
-}
-
-fn measuring(ui: &mut Ui, cx: &mut Cx<'_>) {
     let help = "Makes pictures of the same seeds with and without each of the shown modifiers and compares them with the CLIP model.";
     if ui.button("Measure effects").on_hover_text(help).clicked() {
         let modifiers = shown_items(cx).iter().map(|item| item.name().to_owned()).collect();
@@ -141,6 +167,22 @@ fn measuring(ui: &mut Ui, cx: &mut Cx<'_>) {
     let seeds = &mut cx.view.library.seeds;
     let drag = ui.add(egui::DragValue::new(seeds).range(2..=32).speed(0.1).suffix(" seeds"));
     drag.widget_info(|| egui::WidgetInfo::labeled(egui::Role::SpinButton, true, "Seeds to measure over"));
+}
+
+/// How far rendering and measuring are, and what the bars mean once something was measured.
+fn under_way(ui: &mut Ui, cx: &Cx<'_>) {
+    let shelf = cx.workbench.shelf();
+    if let Some((done, total)) = shelf.thumbnails().progress() {
+        progress(ui, cx, "Thumbnails", done, total, LibraryCommand::StopThumbnails);
+    }
+    if let Some((done, total)) = shelf.effects().progress() {
+        progress(ui, cx, "Measuring", done, total, LibraryCommand::StopMeasuring);
+    }
+    if cx.view.library.tab == Tab::Modifiers && shelf.effects().any() {
+        let text = "Bars: above, how much the picture changes (a whole bar is what another seed changes); below, how the fit to the prompt does.";
+        let text = RichText::new(text).small().color(theme::tokens(ui).faint);
+        ui.add(egui::Label::new(text).wrap());
+    }
 }
 
 fn progress(ui: &mut Ui, cx: &Cx<'_>, what: &str, done: usize, total: usize, stop: LibraryCommand) {
