@@ -2,10 +2,10 @@
 
     python -m venv venv && venv/bin/pip install torch diffusers transformers
     cargo build --release
-    venv/bin/python benches/against_pytorch.py [--threads 1] [--folder FOLDER] [--without-candle]
+    venv/bin/python benches/against_pytorch.py [--threads 1] [--folder FOLDER] [--without-candle] [--without-bf16]
 
 Makes a Stable Diffusion 1.5 and a CLIP ViT-B/32 of random numbers (kept in FOLDER, if that is given), times every part in all three
-and prints a table. The fastest run of each part counts. The peak of memory is that of a process that makes one whole 512x512 picture in a few steps with guidance.
+and prints tables: in 32 bits, the peak of memory, and in bf16 with the relative root mean square error from 32 bits. The fastest run of each part counts. The peak of memory is that of a process that makes one whole 512x512 picture in a few steps with guidance.
 """
 
 import argparse
@@ -52,41 +52,90 @@ def make_models(folder):
     tokenizer.save_pretrained(folder / "clip")
 
 
-def processor_seconds(run, repeats):
+def timed(run, repeats):
+    """Processor seconds of the fastest run, and what it gave."""
     run()
     best = float("inf")
     for _ in range(repeats):
         start = time.process_time()
-        run()
+        output = run()
         best = min(best, time.process_time() - start)
-    return best
+    return best, output
 
 
-def reference(folder, threads):
-    """Of PyTorch: processor seconds of each part."""
+def reference(folder, threads, dtype):
+    """Of PyTorch: processor seconds and output of each part."""
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTokenizer
 
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    clip = CLIPModel.from_pretrained(folder / "clip")
+    torch.manual_seed(0)
+    clip = CLIPModel.from_pretrained(folder / "clip").to(dtype)
     ids = CLIPTokenizer.from_pretrained(folder / "clip")(
         ["a red apple on a blue background"], padding="max_length", max_length=77, return_tensors="pt"
     ).input_ids
-    pixels = torch.randn(1, 3, 224, 224)
-    seconds = {
-        "text_encode": processor_seconds(lambda: clip.get_text_features(input_ids=ids), 5),
-        "image_encode": processor_seconds(lambda: clip.get_image_features(pixel_values=pixels), 5),
+    pixels, latents, states = (torch.randn(*shape).to(dtype) for shape in ((1, 3, 224, 224), (2, 4, 64, 64), (2, 77, 768)))
+    pooled = lambda output: getattr(output, "pooler_output", output)
+    parts = {
+        "text_encode": timed(lambda: pooled(clip.get_text_features(input_ids=ids)), 5),
+        "image_encode": timed(lambda: pooled(clip.get_image_features(pixel_values=pixels)), 5),
     }
     del clip
-    unet = UNet2DConditionModel.from_pretrained(folder / "sd15/unet")
-    latents, states = torch.randn(2, 4, 64, 64), torch.randn(2, 77, 768)
-    seconds["denoise_step"] = processor_seconds(lambda: unet(latents, 500, states), 1)
+    unet = UNet2DConditionModel.from_pretrained(folder / "sd15/unet").to(dtype)
+    parts["denoise_step"] = timed(lambda: unet(latents, 500, states).sample, 1)
     del unet
-    vae = AutoencoderKL.from_pretrained(folder / "sd15/vae")
-    seconds["decode"] = processor_seconds(lambda: vae.decode(latents[:1]), 1)
-    return seconds
+    vae = AutoencoderKL.from_pretrained(folder / "sd15/vae").to(dtype)
+    parts["decode"] = timed(lambda: vae.decode(latents[:1]).sample, 1)
+    return parts
+
+
+def ours(folder, threads, precision):
+    """Of Maquette: for each part its report."""
+    found = {}
+    for model in ("clip", "sd15"):
+        command = ["--precision", precision, "bench", "--model", str(folder / model), "--json"]
+        report = json.loads(maquette(command, threads))
+        found |= {part: report[part] for part in PARTS if report.get(part) and part not in found}
+    return found
+
+
+def in_single_precision(folder, threads, with_candle):
+    import torch
+
+    own, theirs = ours(folder, threads, "f32"), reference(folder, threads, torch.float32)
+    others = candle(folder, threads) if with_candle else {}
+    print("| part, CPU seconds | Maquette | PyTorch | candle-transformers | Maquette / PyTorch |\n|---|---|---|---|---|")
+    for part in PARTS:
+        first, second = own[part]["cpu_seconds"], theirs[part][0]
+        third = f"{others[part]:.3f}" if part in others else ""
+        print(f"| {part.replace('_', ' ')} | {first:.3f} | {second:.3f} | {third} | {first / second:.2f} |", flush=True)
+    return theirs
+
+
+def in_bf16(folder, threads, exact):
+    import torch
+
+    own, theirs = ours(folder, threads, "bf16"), reference(folder, threads, torch.bfloat16)
+    print("\n| part in bf16, CPU seconds | Maquette | PyTorch | Maquette / PyTorch | error of Maquette | of PyTorch |\n|---|---|---|---|---|---|")
+    for part in PARTS:
+        first, (second, output) = own[part]["cpu_seconds"], theirs[part]
+        error = ((output.float() - exact[part][1]).norm() / exact[part][1].norm()).item()
+        print(
+            f"| {part.replace('_', ' ')} | {first:.3f} | {second:.3f} | {first / second:.2f} | {own[part]['relative_error']:.1e} | {error:.1e} |",
+            flush=True,
+        )
+
+
+def memory(folder, threads):
+    with tempfile.TemporaryDirectory() as temporary:
+        own = [str(PROGRAM), "generate", "--model", str(folder / "sd15"), "--prompt", "a red apple", "--steps", str(STEPS)]
+        own += ["--size", "512x512", "--seed", "1", "--threads", str(threads), "--out", str(Path(temporary) / "picture.png")]
+        other = [sys.executable, __file__, "--picture", "--folder", str(folder), "--threads", str(threads)]
+        first, second = peak_of(own), peak_of(other)
+    print("\n| MB | Maquette | diffusers | ratio |\n|---|---|---|---|")
+    print(f"| peak of a 512x512 picture in 32 bits | {first:.0f} | {second:.0f} | {first / second:.2f} |", flush=True)
 
 
 def reference_picture(folder, threads):
@@ -127,6 +176,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the models are, or are to be kept")
     parser.add_argument("--without-candle", action="store_true", help="leave the column of candle-transformers empty")
+    parser.add_argument("--without-bf16", action="store_true", help="leave out what needs a processor with AVX-512 BF16")
     parser.add_argument("--picture", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.picture:
@@ -135,24 +185,10 @@ def main():
         folder = args.folder or Path(temporary)
         if not (folder / "sd15").exists():
             make_models(folder)
-        ours = {}
-        for model in ("clip", "sd15"):
-            report = json.loads(maquette(["bench", "--model", str(folder / model), "--json"], args.threads))
-            for part in PARTS:
-                if report.get(part):
-                    ours.setdefault(part, report[part]["cpu_seconds"])
-        theirs = reference(folder, args.threads)
-        others = {} if args.without_candle else candle(folder, args.threads)
-        print("| part | Maquette | PyTorch | candle-transformers | Maquette / PyTorch |\n|---|---|---|---|---|")
-        for part in PARTS:
-            third = f"{others[part]:.3f}" if part in others else ""
-            ratio = ours[part] / theirs[part]
-            print(f"| {part.replace('_', ' ')}, CPU seconds | {ours[part]:.3f} | {theirs[part]:.3f} | {third} | {ratio:.2f} |")
-        own = [str(PROGRAM), "generate", "--model", str(folder / "sd15"), "--prompt", "a red apple", "--steps", str(STEPS)]
-        own += ["--size", "512x512", "--seed", "1", "--threads", str(args.threads), "--out", str(Path(temporary) / "picture.png")]
-        other = [sys.executable, __file__, "--picture", "--folder", str(folder), "--threads", str(args.threads)]
-        memory = peak_of(own), peak_of(other)
-        print(f"| a 512x512 picture, peak memory in MB | {memory[0]:.0f} | {memory[1]:.0f} | | {memory[0] / memory[1]:.2f} |")
+        exact = in_single_precision(folder, args.threads, not args.without_candle)
+        memory(folder, args.threads)
+        if not args.without_bf16:
+            in_bf16(folder, args.threads, exact)
 
 
 if __name__ == "__main__":
