@@ -16,6 +16,7 @@ pub mod layers;
 pub mod part;
 pub mod philox;
 pub mod preprocess;
+pub mod rehearsal;
 pub mod resample;
 pub mod rng;
 pub mod schedulers;

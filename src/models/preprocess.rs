@@ -42,7 +42,7 @@ pub enum Convention {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number, {\"shortest_edge\": …} or {\"height\": …, \"width\": …}")]
 enum Size {
     Side(u32),
     Shortest { shortest_edge: u32 },

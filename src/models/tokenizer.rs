@@ -54,7 +54,7 @@ struct SpecialTokens {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a token in quotes or {\"content\": …}")]
 enum AddedToken {
     Text(String),
     Full { content: String },

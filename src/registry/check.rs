@@ -1,4 +1,5 @@
-//! What a file or folder is, what of it is missing, and how large it is: from configurations and headers, without reading a single number.
+//! What a file or folder is, what of it is missing, and how large it is: from configurations and headers, without reading the
+//! numbers of large nets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,10 +8,12 @@ use serde::Serialize;
 
 use super::scan::{self, Sort};
 use super::{Catalogue, hub};
+use crate::models::ModelError;
 use crate::models::files::checkpoint::Checkpoint;
 use crate::models::files::recognise::{self, What};
 use crate::models::files::{ModelFiles, Weights, is_weights, why_not};
 use crate::models::kernels::bytes_in_memory;
+use crate::models::rehearsal::{self, Net};
 
 const NET_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const TEXT_WEIGHTS: &str = "model.safetensors";
@@ -92,12 +95,31 @@ impl Report {
         self.parts.push(Part { name: name.to_owned(), parameters, precision, bytes });
     }
 
-    /// Weights that must be there.
-    fn add_file(&mut self, name: &str, folder: &ModelFiles, file: &str) {
-        match folder.weights(file) {
-            Ok(weights) => self.add(name, &weights),
-            Err(error) => self.problems.push(error.to_string()),
+    /// Weights that must be there, and of which `net` must be built.
+    fn add_net(&mut self, name: &str, folder: &ModelFiles, file: &str, net: Net) {
+        if self.add_file(name, folder, file) {
+            self.note(rehearsal::rehearse(net, folder));
         }
+    }
+
+    /// Weights that must be there. Whether they are.
+    fn add_file(&mut self, name: &str, folder: &ModelFiles, file: &str) -> bool {
+        let weights = folder.weights(file);
+        if let Ok(weights) = &weights {
+            self.add(name, weights);
+        }
+        self.note(weights.map(drop))
+    }
+
+    /// Keeps what went wrong, but for files that are already said to be missing. Whether nothing did.
+    fn note(&mut self, result: Result<(), ModelError>) -> bool {
+        let Err(error) = result else { return true };
+        let is_known =
+            matches!(&error, ModelError::MissingFile { path } if self.missing.iter().any(|file| path.ends_with(file)));
+        if !is_known {
+            self.problems.push(error.to_string());
+        }
+        false
     }
 
     fn need(&mut self, folder: &ModelFiles, name: &str, file: &str) {
@@ -137,7 +159,7 @@ fn check_folder(path: &Path) -> Report {
             let is_open_clip = files.has("open_clip_config.json");
             let file =
                 if is_open_clip && !files.has(TEXT_WEIGHTS) { "open_clip_model.safetensors" } else { TEXT_WEIGHTS };
-            report.add_file(TEXT_WEIGHTS, &files, file);
+            report.add_net(TEXT_WEIGHTS, &files, file, Net::Clip);
             report.need_tokenizer(&files, "");
             report
         }
@@ -151,7 +173,8 @@ fn check_folder(path: &Path) -> Report {
         }
         Some(sort) => {
             let mut report = Report::new(path, sort, format!("a {} in a folder of diffusers", sort.name()));
-            report.add_file("weights", &files, NET_WEIGHTS);
+            let net = if sort == Sort::ControlNet { Net::ControlNet } else { Net::Autoencoder };
+            report.add_net("weights", &files, NET_WEIGHTS, net);
             report
         }
         None => {
@@ -161,7 +184,8 @@ fn check_folder(path: &Path) -> Report {
             report.problems.push(match usable {
                 0 => "there is no model in it".to_owned(),
                 _ => format!(
-                    "it holds {usable} models; remember it with `maquette models add` and see `maquette models list`"
+                    "it holds {usable} model{}; remember it with `maquette models add` and see `maquette models list`",
+                    if usable == 1 { "" } else { "s" }
                 ),
             });
             report
@@ -182,12 +206,19 @@ fn check_diffusion(report: &mut Report, files: &ModelFiles) {
             continue;
         };
         match name {
-            "scheduler" => report.need(&folder, name, "scheduler_config.json"),
+            "scheduler" => {
+                report.need(&folder, name, "scheduler_config.json");
+                report.note(rehearsal::rehearse_sampler(&folder));
+            }
             "tokenizer" | "tokenizer_2" => report.need_tokenizer(&folder, name),
             _ => {
                 report.need(&folder, name, "config.json");
-                let file = if name.starts_with("text") { TEXT_WEIGHTS } else { NET_WEIGHTS };
-                report.add_file(name, &folder, file);
+                let (file, net) = match name {
+                    "unet" => (NET_WEIGHTS, Net::Unet),
+                    "vae" => (NET_WEIGHTS, Net::Autoencoder),
+                    _ => (TEXT_WEIGHTS, Net::TextTower),
+                };
+                report.add_net(name, &folder, file, net);
             }
         }
     }
@@ -214,6 +245,8 @@ fn check_file(path: &Path, catalogue: &Catalogue) -> Report {
         What::Lora => (Sort::Lora, "a LoRA or one of its kin"),
         What::Embedding => (Sort::Embedding, "a textual inversion"),
         What::Vae => (Sort::Vae, "an autoencoder"),
+        What::TinyDecoder => (Sort::Vae, "the decoder of a tiny autoencoder"),
+        What::TinyEncoder => (Sort::Unusable, "the encoder of a tiny autoencoder"),
         What::ControlNet => (Sort::ControlNet, "a ControlNet"),
         What::Clip => (Sort::Clip, "a CLIP"),
         What::Other(_) => (Sort::Unusable, "tensors that make no model known here"),
@@ -222,6 +255,10 @@ fn check_file(path: &Path, catalogue: &Catalogue) -> Report {
     report.add(&name, &weights);
     match what {
         What::Other(reason) => report.problems.push(reason),
+        What::TinyEncoder => report.problems.push(scan::TINY_ENCODER.to_owned()),
+        What::Vae | What::TinyDecoder => {
+            report.note(rehearsal::rehearse_autoencoder(path));
+        }
         What::Clip => {
             report.missing.push("config.json and a tokenizer in the same folder; then name the folder".to_owned())
         }
@@ -254,3 +291,6 @@ fn check_checkpoint(path: &Path, kind: &str, catalogue: &Catalogue) -> Report {
     }
     report
 }
+
+#[cfg(test)]
+mod tests;

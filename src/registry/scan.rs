@@ -16,6 +16,9 @@ const MOST_ENTRIES: usize = 50_000;
 /// Longer files are no configurations.
 const LONGEST_TEXT: u64 = 1 << 20;
 
+pub(super) const TINY_ENCODER: &str =
+    "this is the encoder of a tiny autoencoder: keep it beside its decoder, taesd_decoder.safetensors, and use that";
+
 /// What something found is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -191,7 +194,11 @@ impl Search {
             },
             _ => return,
         };
-        self.found.push(Found { name, sort, path: path.to_owned(), problem });
+        // The encoder of a tiny autoencoder is a part of what its decoder is found as.
+        let decoder = path.with_file_name(format!("{name}.{ending}").replace("encoder", "decoder"));
+        if problem.as_deref() != Some(TINY_ENCODER) || decoder == path || !decoder.is_file() {
+            self.found.push(Found { name, sort, path: path.to_owned(), problem });
+        }
     }
 }
 
@@ -202,7 +209,8 @@ fn sort_of_file(path: &Path) -> (Sort, Option<String>) {
         Ok((What::Checkpoint(_), _)) => (Sort::Diffusion, None),
         Ok((What::Lora, _)) => (Sort::Lora, None),
         Ok((What::Embedding, _)) => (Sort::Embedding, None),
-        Ok((What::Vae, _)) => (Sort::Vae, None),
+        Ok((What::Vae | What::TinyDecoder, _)) => (Sort::Vae, None),
+        Ok((What::TinyEncoder, _)) => (Sort::Unusable, Some(TINY_ENCODER.to_owned())),
         Ok((What::ControlNet, _)) => (Sort::ControlNet, None),
         Ok((What::Clip, _)) => (
             Sort::Unusable,

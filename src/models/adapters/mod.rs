@@ -205,5 +205,5 @@ fn read(
     let alpha = parts.remove("alpha").map(|alpha| alpha.flatten_all()?.to_vec1::<f32>()).transpose()?;
     let alpha = alpha.and_then(|alpha| alpha.first().copied()).map(f64::from);
     let (branch, rank) = factors::branch(layer, &parts)?;
-    Ok((scales.scale(net, layer.path(), alpha, rank), branch))
+    Ok((scales.scale(net, layer.path(), alpha, rank)?, branch))
 }

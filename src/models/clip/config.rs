@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::models::error::{ModelError, Result};
-use crate::models::files::{ModelFiles, Weights};
+use crate::models::files::{ModelFiles, Weights, json};
 use crate::models::kernels::Activation;
 
 /// The configuration that transformers writes.
@@ -139,7 +139,7 @@ impl TextConfig {
     /// As [`ClipConfig::load`].
     pub fn load(files: &ModelFiles, has_projection: bool) -> Result<Self> {
         let value: Value = files.read_json(CONFIG)?;
-        let tower: TextTower = read(&value).map_err(|reason| bad(files, CONFIG, reason))?;
+        let tower: TextTower = json::from_value(&value).map_err(|reason| bad(files, CONFIG, reason))?;
         let projection = has_projection.then(|| (tower.projection_dim.unwrap_or(512), false));
         Ok(clip_text(tower, projection))
     }
@@ -152,7 +152,7 @@ pub(super) fn bad(files: &ModelFiles, file: &str, reason: String) -> ModelError 
 
 /// A whole number or a list of equal ones.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a list of two")]
 pub(super) enum Side {
     One(usize),
     Two([usize; 2]),
@@ -171,7 +171,7 @@ impl Side {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a token's number or a list of such")]
 enum Ids {
     One(u32),
     Many(Vec<u32>),
@@ -220,10 +220,6 @@ struct Own {
     dense: bool,
 }
 
-fn read<T: serde::de::DeserializeOwned>(value: &Value) -> std::result::Result<T, String> {
-    T::deserialize(value).map_err(|error| error.to_string())
-}
-
 /// A tower's part of `whole`. In old files `text_config_dict` overrides `text_config`, and so for vision.
 fn tower<T: serde::de::DeserializeOwned + Default>(whole: &Value, key: &str) -> std::result::Result<T, String> {
     let mut merged = serde_json::Map::new();
@@ -232,11 +228,11 @@ fn tower<T: serde::de::DeserializeOwned + Default>(whole: &Value, key: &str) -> 
             merged.extend(found.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())));
         }
     }
-    read(&Value::Object(merged))
+    json::from_value(&Value::Object(merged)).map_err(|reason| format!("{key}: {reason}"))
 }
 
 fn from_huggingface(value: &Value) -> std::result::Result<ClipConfig, String> {
-    let whole: Whole = read(value)?;
+    let whole: Whole = json::from_value(value)?;
     let (text, vision) = (tower::<TextTower>(value, "text_config")?, tower::<VisionTower>(value, "vision_config")?);
     if vision.num_channels.is_some_and(|channels| channels != 3) {
         return Err("Maquette cannot run a vision tower for pictures of other than 3 channels".to_owned());

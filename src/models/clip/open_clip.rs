@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::config::{ClipConfig, Head, Pooling, Side, TextConfig, VisionConfig};
 use super::timm;
-use crate::models::files::{Place, Weights};
+use crate::models::files::{Place, Weights, json};
 use crate::models::kernels::Activation;
 
 /// The configuration that open_clip writes.
@@ -129,8 +129,7 @@ pub(super) fn parse(value: &Value, weights: &Weights) -> Result<ClipConfig, Stri
     for part in [Some(model), model.get("vision_cfg"), model.get("text_cfg")].into_iter().flatten() {
         refuse(part)?;
     }
-    let whole = Whole::deserialize(model).map_err(|error| error.to_string())?;
-    let Whole { embed_dim, quick_gelu, vision_cfg, text_cfg } = whole;
+    let Whole { embed_dim, quick_gelu, vision_cfg, text_cfg } = json::from_value(model)?;
     let vision = match &vision_cfg.timm_model_name {
         Some(name) => timm::vision(name, vision_cfg.timm_pool.as_deref(), vision_cfg.image_size.square()?, weights)?,
         None => vision(&vision_cfg, embed_dim, quick_gelu)?,

@@ -86,6 +86,11 @@ impl Source {
         }
     }
 
+    /// The tiny autoencoder's decoder in its author's own layout, if it is that.
+    pub(in crate::models) fn decoder(&self) -> Option<&str> {
+        self.decoder.as_deref()
+    }
+
     /// The folder.
     pub fn files(&self) -> &ModelFiles {
         &self.files
@@ -118,6 +123,17 @@ impl Autoencoder {
                 (vae, _) => Ok(vae),
             },
             Some(decoder) => Ok(Self::Tiny(TinyVae::load_file(&source.files, decoder, dtype, device, cx)?)),
+        }
+    }
+
+    /// Reads what was put off until it is needed.
+    ///
+    /// # Errors
+    /// If it does not fit the configuration, or the task is cancelled.
+    pub fn read_all(&self, cx: &TaskCx<'_>) -> Result<()> {
+        match self {
+            Self::Kl(vae) => vae.read_encoder(cx),
+            Self::Tiny(_) => Ok(()),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::models::files::ModelFiles;
 
 /// A number for all blocks, or one for each.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a list of whole numbers")]
 pub enum PerBlock {
     /// For all.
     Same(usize),

@@ -58,13 +58,14 @@ fn refuse(files: &ModelFiles, keys: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// Tensor errors while loading are about the file: they say so.
+/// Errors while loading are about a file: they say so.
 fn explain(files: &ModelFiles, error: ModelError) -> ModelError {
     match error {
         ModelError::Tensor(error) => ModelError::BadFile {
             path: files.path_of(WEIGHTS),
             reason: format!("{error}; the configuration does not fit the weights"),
         },
+        ModelError::BadInput(reason) => ModelError::BadFile { path: files.path_of("config.json"), reason },
         other => other,
     }
 }

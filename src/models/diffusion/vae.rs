@@ -88,6 +88,14 @@ impl Vae {
         Ok(vae)
     }
 
+    /// Reads the encoder now.
+    ///
+    /// # Errors
+    /// If it does not fit the configuration, or the task is cancelled.
+    pub(super) fn read_encoder(&self, cx: &TaskCx<'_>) -> Result<()> {
+        self.encoder.get(cx).map(drop)
+    }
+
     /// Gives the weights back until they are needed again.
     pub fn release(&self) {
         self.encoder.release();

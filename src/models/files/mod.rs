@@ -6,9 +6,12 @@
 pub mod checkpoint;
 mod composed;
 mod header;
+pub(super) mod json;
 pub mod ldm;
 mod pickle;
 pub mod recognise;
+mod stand_in;
+mod variants;
 mod weights;
 
 pub use composed::Composed;
@@ -154,16 +157,15 @@ impl ModelFiles {
         }
     }
 
-    /// `file`, read as JSON.
+    /// `file`, read as a JSON object.
     ///
     /// # Errors
-    /// If it is not there or is not the JSON that was expected.
+    /// If it is not there or is not the object that was expected.
     pub fn read_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
-        serde_json::from_slice(&self.read(file)?)
-            .map_err(|error| ModelError::BadFile { path: self.path_of(file), reason: error.to_string() })
+        json::from_slice(&self.read(file)?).map_err(|reason| ModelError::BadFile { path: self.path_of(file), reason })
     }
 
-    /// The tensors of `file` (safetensors; in parts, at half precision or pickled if only that is there).
+    /// The tensors of `file` (safetensors; a variant, in parts or pickled if only that is there).
     ///
     /// # Errors
     /// If the file is not there, cut short, or not what its name says.
@@ -172,6 +174,15 @@ impl ModelFiles {
             Self::Composed(composed) => composed.weights(file),
             Self::Folder(_) | Self::Embedded(_) => Weights::open(self, file),
         }
+    }
+
+    /// The same folder, whose `file` is [`Weights::hollow`].
+    ///
+    /// # Errors
+    /// As [`Self::weights`].
+    pub(super) fn hollow(&self, file: &str) -> Result<Self> {
+        let folder = Composed::new(&self.path_of(""), "").before(self.clone());
+        Ok(Self::Composed(Arc::new(folder.with_weights(file, self.weights(file)?.hollow()))))
     }
 
     /// The tensors of `file` by its own names, converted to `dtype` on `device` as they are asked for.

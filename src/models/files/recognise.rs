@@ -15,6 +15,10 @@ pub enum What {
     Embedding,
     /// An autoencoder alone.
     Vae,
+    /// The decoder of a tiny autoencoder, as its author publishes it.
+    TinyDecoder,
+    /// Its encoder, which is used where it lies beside the decoder.
+    TinyEncoder,
     /// A ControlNet.
     ControlNet,
     /// Both towers of a CLIP or SigLIP.
@@ -63,6 +67,9 @@ pub fn recognise(weights: &Weights) -> What {
         {
             What::Clip
         }
+        // Plain sequences of layers; the decoder begins with one that has no weights.
+        Err(_) if weights.has("0.weight") && weights.has("1.conv.0.weight") => What::TinyEncoder,
+        Err(_) if weights.has("1.weight") && weights.has("3.conv.0.weight") => What::TinyDecoder,
         Err(_) if is_embedding(weights) => What::Embedding,
         Err(reason) => What::Other(reason),
     }

@@ -15,7 +15,8 @@ use rayon::slice::ParallelSlice;
 use serde::Deserialize;
 
 use super::header::{self, Entry, Kind};
-use super::{ModelFiles, conversion, is_pickled, pickle};
+use super::variants::found;
+use super::{ModelFiles, conversion, is_pickled, pickle, stand_in};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::tensors::Tensors;
@@ -57,6 +58,8 @@ struct Inner {
     tensors: HashMap<String, Stored>,
     /// What a pickled file says about itself.
     texts: HashMap<String, String>,
+    /// Whether tensors are given without their numbers.
+    is_hollow: bool,
 }
 
 /// Where a tensor lies.
@@ -134,7 +137,7 @@ struct Index {
 }
 
 impl Weights {
-    /// Opens `file`; or the same in parts (`….index.json`), or at half precision (`….fp16.…`), as diffusers names them.
+    /// Opens `file`; or the same in parts (`….index.json`), or a variant (`….fp16.…`), as diffusers names them.
     ///
     /// # Errors
     /// If none of them is there, or one is not what it should be.
@@ -152,7 +155,7 @@ impl Weights {
                     }
                 };
                 let (path, shards) = (files.path_of(&name), Arc::new(vec![shard]));
-                Ok(Self(Arc::new(Inner { path, shards, tensors, texts })))
+                Ok(Self(Arc::new(Inner { path, shards, tensors, texts, is_hollow: false })))
             }
         }
     }
@@ -182,7 +185,7 @@ impl Weights {
             }
             shards.push(shard);
         }
-        Ok(Self(Arc::new(Inner { path, shards: Arc::new(shards), tensors, texts: HashMap::new() })))
+        Ok(Self(Arc::new(Inner { path, shards: Arc::new(shards), tensors, texts: HashMap::new(), is_hollow: false })))
     }
 
     /// Whether the file has a tensor of this name.
@@ -223,8 +226,18 @@ impl Weights {
                 }
             }
         }
+        self.with(tensors, self.0.is_hollow)
+    }
+
+    /// The same file, whose tensors are all zeros that take no memory: no number is read, and what is missing or of another shape fails
+    /// as ever. Nets are built of them to see whether they can be.
+    pub(in crate::models) fn hollow(&self) -> Self {
+        self.with(self.0.tensors.clone(), true)
+    }
+
+    fn with(&self, tensors: HashMap<String, Stored>, is_hollow: bool) -> Self {
         let (path, shards, texts) = (self.0.path.clone(), self.0.shards.clone(), self.0.texts.clone());
-        Self(Arc::new(Inner { path, shards, tensors, texts }))
+        Self(Arc::new(Inner { path, shards, tensors, texts, is_hollow }))
     }
 
     /// The file's own names of its tensors, in no order.
@@ -299,6 +312,9 @@ impl Weights {
                 )));
             }
         };
+        if self.0.is_hollow {
+            return Ok(Tensor::zeros((), dtype, device)?.broadcast_as(target)?);
+        }
         // Most tensors: copied piece by piece, while each is at hand.
         let is_plain = !is_transposed && dtype == DType::F32 && device.is_cpu();
         let mut numbers: Vec<f32> = Vec::with_capacity(if is_plain { target.iter().product() } else { 0 });
@@ -362,7 +378,10 @@ impl Shard {
                 }
             }
         };
-        Ok(Self { path, bytes })
+        match stand_in::recognise(bytes.get()) {
+            Some(reason) => Err(ModelError::BadFile { path, reason: reason.to_owned() }),
+            None => Ok(Self { path, bytes }),
+        }
     }
 
     fn unpickled(&self) -> Result<(HashMap<String, Stored>, HashMap<String, String>)> {
@@ -379,36 +398,6 @@ impl Shard {
         header::read(self.bytes.get())
             .map_err(|error| ModelError::BadFile { path: self.path.clone(), reason: error.to_string() })
     }
-}
-
-/// The file that is there for `file`: itself, the same at half precision, an index of parts, or the same pickled.
-fn found(files: &ModelFiles, file: &str) -> Option<String> {
-    if is_pickled(file) {
-        return files.has(file).then(|| file.to_owned());
-    }
-    let stem = file.strip_suffix(".safetensors").or_else(|| file.strip_suffix(".SAFETENSORS"))?;
-    let names = [
-        file.to_owned(),
-        format!("{stem}.fp16.safetensors"),
-        format!("{file}.index.json"),
-        format!("{stem}.safetensors.index.fp16.json"),
-    ];
-    names.into_iter().chain(pickled(file)).find(|name| files.has(name))
-}
-
-/// What `file` is called where it is pickled.
-fn pickled(file: &str) -> Vec<String> {
-    let (folder, name) =
-        file.rsplit_once('/').map_or((String::new(), file), |(folder, name)| (format!("{folder}/"), name));
-    let stem = name.strip_suffix(".safetensors").unwrap_or(name);
-    let known = match name {
-        "model.safetensors" => Some("pytorch_model.bin"),
-        "open_clip_model.safetensors" => Some("open_clip_pytorch_model.bin"),
-        "adapter_model.safetensors" => Some("adapter_model.bin"),
-        _ => None,
-    };
-    let usual = (stem == "diffusion_pytorch_model").then(|| format!("{stem}.bin"));
-    known.map(str::to_owned).into_iter().chain(usual).map(|name| format!("{folder}{name}")).collect()
 }
 
 /// Every file that [`Weights::open`] would read for `file`; of other files, themselves.

@@ -86,7 +86,7 @@ impl<const SIDE: usize> Conv<SIDE> {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
-        Self::packed(weight, bias, geometry, &|| Ok(()))
+        Self::packed(&weight.contiguous()?, bias, geometry, &|| Ok(()))
     }
 
     fn packed(weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry, pause: Pause<'_>) -> Result<Self> {
@@ -103,7 +103,7 @@ impl<const SIDE: usize> Conv<SIDE> {
             let weight = with_numbers(weight, |numbers| Panels::of_rows(numbers, inputs * SIDE * SIDE, pause))?;
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
         } else {
-            Kernel::Plain { weight: weight.contiguous()?, bias: bias.reshape((1, (), 1, 1))? }
+            Kernel::Plain { weight: weight.clone(), bias: bias.reshape((1, (), 1, 1))? }
         };
         Ok(Self { kernel, geometry })
     }

@@ -127,7 +127,7 @@ impl Linear {
     /// # Errors
     /// If shapes do not fit.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
-        Self::packed(weight, bias, &|| Ok(()))
+        Self::packed(&weight.contiguous()?, bias, &|| Ok(()))
     }
 
     fn packed(weight: &Tensor, bias: Option<&Tensor>, pause: Pause<'_>) -> Result<Self> {
@@ -142,7 +142,7 @@ impl Linear {
             let bias = bias.map_or_else(|| Ok(vec![0.0; outputs]), Tensor::to_vec1)?;
             Kernel::Packed(Arc::new(Packed { weight: panels, bias, inputs }))
         } else {
-            Kernel::Plain(candle_nn::Linear::new(weight.contiguous()?, bias.cloned()))
+            Kernel::Plain(candle_nn::Linear::new(weight.clone(), bias.cloned()))
         };
         Ok(Self { kernel, inputs, outputs })
     }

@@ -100,12 +100,27 @@ fn numbers_that_are_none_are_refused_at_every_precision() {
 }
 
 #[test]
-fn half_precision_and_parts_are_found_by_name() {
+fn variants_and_parts_are_found_by_name() {
     let one = |name: &str, value: f32| file(&[(name, "F32", &[1], floats(&[value]))]);
     let index = |map: serde_json::Value| serde_json::to_vec(&serde_json::json!({"weight_map": map})).unwrap();
     let (_keep, files) = folder(&[("m.fp16.safetensors", one("a", 1.0))]);
     assert!(files.weights("m.safetensors").unwrap().has("a"));
     assert_eq!(all_found(&files, "m.safetensors"), ["m.fp16.safetensors"]);
+    // Worse ones first: each is preferred to those before it.
+    let (keep, files) = folder(&[]);
+    for name in [
+        "m.fp32.safetensors.index.json",
+        "m.safetensors.index.bf16.json",
+        "m.safetensors.index.fp16.json",
+        "m.safetensors.index.json",
+        "m.fp32.safetensors",
+        "m.bf16.safetensors",
+        "m.fp16.safetensors",
+        "m.safetensors",
+    ] {
+        std::fs::write(keep.path().join(name), b"{}").unwrap();
+        assert_eq!(found(&files, "m.safetensors").as_deref(), Some(name));
+    }
     let both = serde_json::json!({"a": "m-1.safetensors", "b": "m-2.safetensors"});
     let shards = [("m-1.safetensors", one("a", 1.0)), ("m-2.safetensors", one("b", f32::NAN))];
     let (_keep, files) = folder(&[&shards[..], &[("m.safetensors.index.json", index(both.clone()))]].concat());
