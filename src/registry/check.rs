@@ -262,6 +262,9 @@ fn check_file(path: &Path, catalogue: &Catalogue) -> Report {
         What::Clip => {
             report.missing.push("config.json and a tokenizer in the same folder; then name the folder".to_owned())
         }
+        What::ControlNet => report
+            .missing
+            .push(format!("config.json beside it, with the file called {NET_WEIGHTS}; then name the folder")),
         _ => {}
     }
     report

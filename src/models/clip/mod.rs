@@ -21,7 +21,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use super::error::{ModelError, Result};
 use super::files::{ModelFiles, Weights};
-use super::preprocess::Convention;
+use super::preprocess::{Convention, Preprocessor};
 use crate::base::task::TaskCx;
 use crate::job::output::Scoring;
 
@@ -58,12 +58,15 @@ impl ClipModel {
         Self::load_weights(files, &open(files)?, dtype, device, cx)
     }
 
-    /// Whether the folder can be read, but for the numbers, which are not looked at.
+    /// Whether the folder can be read, and how it wants its pictures; the numbers are not looked at.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub(super) fn rehearse(files: &ModelFiles) -> Result<()> {
-        Self::load_weights(files, &open(files)?.hollow(), DType::BF16, &Device::Cpu, &TaskCx::detached()).map(drop)
+        let (weights, cx) = (open(files)?.hollow(), TaskCx::detached());
+        let model = Self::load_weights(files, &weights, DType::BF16, &Device::Cpu, &cx)?;
+        let side = u32::try_from(model.vision.image_size()).unwrap_or(u32::MAX);
+        Preprocessor::load(files, side, model.convention).map(drop)
     }
 
     fn load_weights(
