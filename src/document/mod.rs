@@ -6,16 +6,19 @@
 mod edit;
 mod history;
 mod steering;
+mod tabs;
 
 pub use edit::{Edit, EditError, TextField};
 pub use history::History;
 pub use steering::{ControlChoice, ControlPicture, LoraChoice, Steering};
+pub use tabs::{PromptTab, PromptTabs};
 
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
 use crate::job::annotation::Mark;
 use crate::job::sampling::Sampling;
 use crate::job::spec::Combine;
+use crate::prompt::stack::{self, Applied};
 
 /// Everything that undo brings back.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,12 @@ pub struct Document {
     pub prompt: String,
     /// What to steer away from.
     pub negative: String,
+    /// The prompts of the other tabs, in order.
+    pub waiting: Vec<PromptTab>,
+    /// Where this one stands among them: at most their number.
+    pub tab: usize,
+    /// The templates and styles that are laid over both, in this order.
+    pub stack: Vec<Applied>,
     /// How previews and pictures are sampled.
     pub sampling: Sampling,
     /// How far inpainting departs from the canvas, 0..=1.
@@ -74,6 +83,9 @@ impl Default for Document {
             canvas: None,
             prompt: String::new(),
             negative: String::new(),
+            waiting: Vec::new(),
+            tab: 0,
+            stack: Vec::new(),
             sampling: Sampling::default(),
             strength: 0.9,
             steering: Steering::default(),
@@ -97,6 +109,11 @@ impl Document {
         }
     }
 
+    /// Prompt and negative prompt as a model gets them: under the templates and styles in use.
+    pub fn words(&self) -> (String, String) {
+        stack::compose(&self.stack, &self.prompt, &self.negative)
+    }
+
     /// What keeping `self` beside `other` costs in memory, roughly, in bytes.
     pub(crate) fn bytes_not_shared_with(&self, other: &Self) -> usize {
         let texts: usize = TextField::ALL.into_iter().map(|field| self.text(field).len()).sum();
@@ -107,6 +124,7 @@ impl Document {
             let mask = theirs.map_or_else(|| mine.extent().area(), |c| mine.mask.bytes_not_shared_with(&c.mask));
             picture + mask
         });
-        texts + canvas + self.steering.bytes_not_shared_with(&other.steering)
+        let waiting: usize = self.waiting.iter().map(|tab| tab.prompt.len() + tab.negative.len()).sum();
+        texts + waiting + canvas + self.steering.bytes_not_shared_with(&other.steering)
     }
 }

@@ -48,15 +48,19 @@ impl JobSpec {
     }
 }
 
-/// Texts to count the tokens of.
+/// Prompts to count the tokens of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CountTokensSpec {
     /// Whose tokenizer.
     pub model: ModelRef,
-    /// The texts.
-    pub texts: Vec<String>,
+    /// A prompt.
+    pub prompt: String,
+    /// A negative prompt: it has one part and names no extra networks.
+    pub negative: String,
     /// What weights in them do; it decides whether brackets are words.
     pub emphasis: Emphasis,
+    /// Steps of the sampler, for schedules.
+    pub steps: u32,
 }
 
 /// A picture with the marks that are to be seen on it.

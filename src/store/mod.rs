@@ -5,10 +5,13 @@
 //! files return a valid value and warnings. Knows nothing of engines and windows.
 
 pub mod atomic;
+pub mod cache;
+pub mod exchange;
 pub mod latents;
 pub mod pictures;
 pub mod preferences;
 pub mod presets;
+pub mod prompt_files;
 pub mod runs;
 pub mod samples;
 pub mod sheet;

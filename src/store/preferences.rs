@@ -55,12 +55,18 @@ pub struct Preferences {
     pub marks_count: bool,
     /// Whether a picture forms while typing.
     pub live_preview: bool,
+    /// Whether the phrases of the prompt are shown as chips, too.
+    pub prompt_chips: bool,
     /// Whether the seed stays as it is from one generation to the next.
     pub seed_locked: bool,
     /// The CLIP that lens and zero-shot use.
     pub clip_model: ModelRef,
     /// The diffusion model.
     pub diffusion_model: ModelRef,
+    /// The prompts that were open, in the document's own form.
+    pub prompts: Option<serde_json::Value>,
+    /// What is marked in the library: "modifier foggy", "style Noir".
+    pub favourites: std::collections::BTreeSet<String>,
     /// Where panels are, in the window's own form.
     pub layout: Option<serde_json::Value>,
     /// Size of the window in points.
@@ -79,9 +85,12 @@ impl Default for Preferences {
             mask_opacity: 0.5,
             marks_count: true,
             live_preview: true,
+            prompt_chips: false,
             seed_locked: false,
             clip_model: ModelRef::builtin(),
             diffusion_model: ModelRef::builtin(),
+            prompts: None,
+            favourites: std::collections::BTreeSet::new(),
             layout: None,
             window_size: None,
         }
@@ -95,13 +104,19 @@ pub struct UserFolders {
     pub config: PathBuf,
     /// Presets that override the shipped ones.
     pub presets: PathBuf,
+    /// What can be made again: thumbnails, measured effects.
+    pub cache: PathBuf,
 }
 
 impl UserFolders {
     /// The places that the system provides for it; `None` if it provides none.
     pub fn of_system() -> Option<Self> {
         let folders = directories::ProjectDirs::from("", "", "maquette")?;
-        Some(Self { config: folders.config_dir().to_owned(), presets: folders.data_dir().join("presets") })
+        Some(Self {
+            config: folders.config_dir().to_owned(),
+            presets: folders.data_dir().join("presets"),
+            cache: folders.cache_dir().to_owned(),
+        })
     }
 
     /// The file of the runs, which window and command line share.
@@ -178,7 +193,7 @@ mod tests {
     use super::*;
 
     fn folders(root: &Path) -> UserFolders {
-        UserFolders { config: root.join("config"), presets: root.join("presets") }
+        UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") }
     }
 
     #[test]

@@ -14,14 +14,17 @@ use super::outbox::Outbox;
 use super::shell;
 use super::textures::Textures;
 use super::view::View;
-use super::{about, palette, shortcuts, theme};
+use super::{about, palette, proposal, shortcuts, theme};
 use crate::engine::options::EngineOptions;
 use crate::engine::{Backend, CandleBackend, Engine};
 use crate::job::JobError;
+use crate::prompt::exchange::Format;
 use crate::store::preferences::{Preferences, Theme, UserFolders};
 use crate::store::presets;
 use crate::workbench::notices::Level;
-use crate::workbench::{Command, FileCommand, LazyBytes, Parts, ViewCommand, Workbench, first_document};
+use crate::workbench::{
+    Command, FileCommand, LazyBytes, LibraryCommand, PanelKind, Parts, ViewCommand, Workbench, first_document,
+};
 
 /// How long a closing window waits for files that are being saved.
 const SAVE_PATIENCE: Duration = Duration::from_secs(5);
@@ -79,7 +82,7 @@ impl App {
         let (library, warnings) = presets::library(folders.as_ref().map(|f| f.presets.as_path()));
         theme::install(ctx);
         let layout = Layout::from_json(preferences.layout.as_ref());
-        let document = first_document(&library);
+        let document = first_document(&library, &preferences);
         let now = Instant::now();
         Ok(Self {
             workbench: Workbench::new(Parts { engine, wake, document, preferences, folders, library, warnings }),
@@ -110,6 +113,7 @@ impl App {
         self.frame_start = FrameStart::now();
         self.take_dropped_and_pasted(ctx);
         self.dialogs.poll(&mut self.view, &self.outbox);
+        self.view.is_proposed = self.workbench.proposal().is_some();
         shortcuts::consume(ctx, &self.workbench, &self.view, &self.outbox);
         let now = self.started.elapsed();
         for command in self.outbox.take() {
@@ -140,6 +144,7 @@ impl App {
         palette::show(ui.ctx(), &mut cx);
         self.dialogs.show(ui.ctx(), &mut cx);
         about::show(ui.ctx(), &mut cx);
+        proposal::show(ui.ctx(), &mut cx);
         // Commands of this frame are carried out at the start of the next, which must therefore come.
         if !self.outbox.is_empty() {
             self.log.input(self.frame_start);
@@ -153,14 +158,19 @@ impl App {
         if let Some(path) = dropped.first().map(|file| file.path().to_owned()) {
             if dropped.len() > 1 {
                 let text = format!(
-                    "One picture at a time is opened: of the {} files that were dropped, {}.",
+                    "One file at a time is opened: of the {} files that were dropped, {}.",
                     dropped.len(),
                     path.file_name().unwrap_or_default().to_string_lossy()
                 );
                 self.outbox.send(Command::Notify { level: Level::Info, text });
             }
             self.view.remember_folder_of(&path);
-            self.outbox.send(Command::File(FileCommand::Open(path)));
+            let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            let is_list = ["csv", "json", "yaml", "yml", "toml", "txt", "py"].contains(&ending.as_str());
+            self.outbox.send(match is_list {
+                true => Command::Library(LibraryCommand::Import { file: path, to: String::new() }),
+                false => Command::File(FileCommand::OpenDropped(path)),
+            });
         }
         let pasted = ctx.input(|i| {
             i.events.iter().find_map(|event| match event {
@@ -182,6 +192,12 @@ impl App {
         let (rect, camera) = (self.view.canvas_rect, &mut self.view.camera);
         match command {
             ViewCommand::AddModelsDialog => self.dialogs.ask(&mut self.view, Purpose::AddModels, ""),
+            ViewCommand::ImportLibraryDialog => self.dialogs.ask(&mut self.view, Purpose::ImportLibrary, ""),
+            ViewCommand::ExportLibraryDialog(format, only_mine) => {
+                let purpose = Purpose::ExportLibrary(format, only_mine);
+                let name = if format == Format::StylesCsv { "styles" } else { format.id() };
+                self.dialogs.ask(&mut self.view, purpose, name);
+            }
             ViewCommand::ControlPictureDialog(index) => {
                 self.dialogs.ask(&mut self.view, Purpose::ControlPicture(index), "");
             }
@@ -219,6 +235,10 @@ impl App {
                 self.layout.bring_to_front(panel);
                 self.view.focus = Some(panel);
             }
+            ViewCommand::FindInPrompt => {
+                self.layout.bring_to_front(PanelKind::Prompt);
+                self.view.prompt.open_find();
+            }
             ViewCommand::About => (self.view.about_open, self.view.about_wants_focus) = (true, true),
             ViewCommand::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         }
@@ -239,6 +259,7 @@ impl App {
     fn remember(&mut self, ctx: Option<&Context>) {
         let mut preferences = self.workbench.preferences().clone();
         preferences.layout = self.layout.to_json();
+        preferences.prompts = serde_json::to_value(self.workbench.document().prompt_tabs()).ok();
         if let Some(size) = ctx.and_then(|ctx| ctx.input(|i| i.viewport().inner_rect)).map(|rect| rect.size()) {
             preferences.window_size = Some([size.x, size.y]);
         }

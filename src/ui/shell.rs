@@ -58,12 +58,18 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::InvertMask,
             Action::RemoveLastMark,
             Action::ClearMarks,
+            Action::FindInPrompt,
             Action::Palette,
         ],
     ),
     (
         "Picture",
         &[
+            Action::NewPrompt,
+            Action::DuplicatePrompt,
+            Action::ClosePrompt,
+            Action::NextPrompt,
+            Action::ToggleChips,
             Action::Generate,
             Action::GenerateFour,
             Action::NewSeed,

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::compare::CompareRequest;
+use super::library::LibraryCommand;
 use super::notices::{Level, NoticeId};
+use super::proposal::Field;
 use super::tools::{Gesture, Tool};
 use crate::base::geom::Extent;
 use crate::document::Edit;
 use crate::engine::JobId;
 use crate::job::annotation::MarkColour;
+use crate::prompt::exchange::Format;
 use crate::store::preferences::Preferences;
 
 /// A request to change something.
@@ -17,6 +20,19 @@ use crate::store::preferences::Preferences;
 pub enum Command {
     /// Change the document.
     Edit(Edit),
+    /// Change the document in a step of its own, however soon it follows another.
+    EditApart(Edit),
+    /// Show what parameters from outside would change, if the text holds any.
+    Propose {
+        /// "the clipboard", or the name of a file.
+        source: String,
+        /// The text that may hold parameters.
+        text: String,
+    },
+    /// Take over the parameters that are proposed, but for these.
+    ApplyProposal(Vec<Field>),
+    /// Forget the parameters that are proposed.
+    DropProposal,
     /// The pointer did something on the canvas with the tool in hand.
     Gesture(Gesture),
     /// One step back.
@@ -35,8 +51,8 @@ pub enum Command {
     PromptCaret(usize),
     /// Add a modifier to the prompt, or take it out.
     ToggleModifier(String),
-    /// Put the prompt into a template of the library, by index.
-    ApplyTemplate(usize),
+    /// Something about the library.
+    Library(LibraryCommand),
     /// What the preview shows.
     SetPreviewTarget(PreviewTarget),
     /// Make pictures as a batch job.
@@ -86,6 +102,8 @@ pub enum Command {
 pub enum FileCommand {
     /// Open a picture file on the canvas.
     Open(PathBuf),
+    /// The same of a file that was dropped on the window; what it says of how it was made is proposed.
+    OpenDropped(PathBuf),
     /// Open a picture for a ControlNet, by index.
     OpenControl(usize, PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
@@ -210,6 +228,10 @@ pub enum ViewCommand {
     OpenDialog,
     /// Ask for a folder or file with models.
     AddModelsDialog,
+    /// Ask for a file to read into the library.
+    ImportLibraryDialog,
+    /// Ask where to write the library in this format; only the user's part of it if true.
+    ExportLibraryDialog(Format, bool),
     /// Ask for a picture for a ControlNet, by index.
     ControlPictureDialog(usize),
     /// Ask where to save the canvas.
@@ -232,6 +254,8 @@ pub enum ViewCommand {
     ResetLayout,
     /// Bring a panel to the front and put the keyboard there.
     Focus(PanelKind),
+    /// Ask for words to find in the prompts.
+    FindInPrompt,
     /// Show what the program is and under which licences.
     About,
     /// Close the window.

@@ -7,15 +7,19 @@ mod action;
 mod background;
 mod command;
 pub mod compare;
+mod drawn;
 mod fold;
 pub mod grid;
 pub mod jobs;
 pub mod lens;
+pub mod library;
 mod live;
 pub mod models;
 pub mod notices;
 pub mod prepare;
 pub mod preview;
+pub mod proposal;
+pub mod reader;
 pub mod resources;
 mod start;
 pub mod tools;
@@ -24,6 +28,8 @@ pub mod zero_shot;
 pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
+pub use library::LibraryCommand;
+pub use live::TokenizedPrompts;
 pub use start::first_document;
 
 use std::time::Duration;
@@ -31,16 +37,19 @@ use std::time::Duration;
 use crate::document::{Document, Edit, History};
 use crate::engine::{Engine, InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
-use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
 use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
 use compare::Compare;
+use drawn::Drawn;
 use jobs::Jobs;
 use lens::Lens;
+use library::Shelf;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
+use proposal::Proposal;
+use reader::Reader;
 use resources::Resources;
 use tools::Tools;
 use zero_shot::ZeroShot;
@@ -72,12 +81,15 @@ pub struct Workbench {
     /// As last written to disk.
     saved_preferences: Preferences,
     preferences: Preferences,
-    library: Library,
+    shelf: Shelf,
     tools: Tools,
     lens: Lens,
     preview: Preview,
     zero_shot: ZeroShot,
     tokens: live::Tokens,
+    reader: Reader,
+    drawn: Drawn,
+    proposal: Option<Proposal>,
     models: Models,
     resources: Resources,
     jobs: Jobs,
@@ -92,18 +104,22 @@ impl Workbench {
     /// A workbench from its parts.
     pub fn new(parts: Parts) -> Self {
         let mut notices = Notices::default();
-        for warning in parts.warnings {
-            notices.add(Level::Warning, warning, None);
+        for warning in &parts.warnings {
+            notices.add(Level::Warning, sentence(warning), None);
         }
+        let shelf = Shelf::new(parts.library, parts.warnings, parts.folders.as_ref(), parts.wake.clone());
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
+            reader: Reader::new(parts.folders.as_ref().map(|folders| folders.presets.clone()), parts.wake.clone()),
+            drawn: Drawn::default(),
+            proposal: None,
             background: Background::new(parts.wake.clone()),
             compare: Compare::new(parts.folders.clone(), parts.wake),
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,
-            library: parts.library,
+            shelf,
             tools: Tools::default(),
             lens: Lens::default(),
             preview: Preview::default(),
@@ -123,6 +139,10 @@ impl Workbench {
         self.now = now;
         match command {
             Command::Edit(edit) => self.edit(edit),
+            Command::EditApart(edit) => self.edit_apart(edit),
+            Command::Propose { source, text } => self.propose(&source, &text),
+            Command::ApplyProposal(without) => self.apply_proposal(&without),
+            Command::DropProposal => self.proposal = None,
             Command::Gesture(gesture) => self.gesture(gesture),
             // In the middle of a stroke, the stroke is what there is to take back.
             Command::Undo => {
@@ -137,7 +157,7 @@ impl Workbench {
             Command::SetPreferences(preferences) => self.preferences = *preferences,
             Command::PromptCaret(caret) => self.prompt_caret = caret,
             Command::ToggleModifier(modifier) => self.toggle_modifier(&modifier),
-            Command::ApplyTemplate(index) => self.apply_template(index),
+            Command::Library(command) => self.library_command(command),
             Command::SetPreviewTarget(target) => self.preview.set_target(target),
             Command::Generate { count } => self.generate(count),
             Command::SendToCanvas(index) => self.send_to_canvas(index),
@@ -166,7 +186,9 @@ impl Workbench {
         self.fold_archive();
         self.fold_events();
         self.submit_compare();
-        self.submit_live()
+        self.follow_presets();
+        let due = self.submit_live();
+        due.into_iter().chain(self.look_up_kept()).min()
     }
 
     /// Writes the preferences if they changed since they were last written.
@@ -208,7 +230,12 @@ impl Workbench {
 
     /// What can be picked from.
     pub fn library(&self) -> &Library {
-        &self.library
+        self.shelf.library()
+    }
+
+    /// What goes with it: thumbnails, measured effects, warnings.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// The tool in hand.
@@ -231,9 +258,19 @@ impl Workbench {
         &self.zero_shot
     }
 
-    /// How long the prompt and the negative prompt are; `None` until first counted.
-    pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
-        self.tokens.counts
+    /// How the model reads the prompt and the negative prompt; `None` until it first did.
+    pub fn tokens(&self) -> Option<&TokenizedPrompts> {
+        self.tokens.of.as_ref()
+    }
+
+    /// What can be said of the prompts without a model, and the names that they may use.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Parameters from outside that wait to be taken over.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        self.proposal.as_ref()
     }
 
     /// Grids, pairs of results and the parts of the prompt.

@@ -7,6 +7,7 @@ use crate::job::nets::{ControlSpec, OtherNets};
 use crate::job::spec::{
     CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
 };
+use crate::prompt::reading::Question;
 use crate::prompt::template::lines;
 use crate::store::preferences::Preferences;
 
@@ -47,10 +48,23 @@ pub fn zero_shot(document: &Document, preferences: &Preferences) -> Option<ZeroS
 
 /// The request for the lengths of prompt and negative prompt.
 pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountTokensSpec {
+    let (prompt, negative) = document.words();
     CountTokensSpec {
         model: preferences.diffusion_model.clone(),
-        texts: vec![document.prompt.clone(), document.negative.clone()],
+        prompt,
+        negative,
         emphasis: document.sampling.emphasis,
+        steps: document.sampling.steps,
+    }
+}
+
+/// What is to be said of the prompts.
+pub fn question(document: &Document) -> Question {
+    Question {
+        prompt: document.prompt.clone(),
+        negative: document.negative.clone(),
+        steps: document.sampling.steps,
+        seed: document.sampling.seed,
     }
 }
 
@@ -98,10 +112,11 @@ pub fn generate(
             })
         }
     };
+    let (prompt, negative) = document.words();
     Ok(GenerateSpec {
         model: preferences.diffusion_model.clone(),
-        prompt: document.prompt.clone(),
-        negative: document.negative.clone(),
+        prompt,
+        negative,
         sampling: document.sampling.clone(),
         count,
         init,

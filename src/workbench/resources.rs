@@ -59,17 +59,18 @@ impl Resources {
     }
 
     /// The LoRAs that the prompt names, each with what is wrong with it, if anything is.
-    pub fn named_loras(&self) -> impl Iterator<Item = (&NamedLora, Option<&str>)> {
+    pub fn named_loras(&self) -> impl Iterator<Item = (&NamedLora, Option<String>)> {
         self.names.loras.iter().map(|lora| {
             let answer = self.known.get(&Wanted::NamedLora(lora.name.clone())).and_then(Option::as_ref);
-            (lora, answer.and_then(|answer| answer.as_ref().err()).map(String::as_str))
+            (lora, answer.and_then(|answer| answer.as_ref().err()).map(|reason| super::sentence(reason)))
         })
     }
 
     /// Takes note of what `document` asks for; gives what has to be read for it.
     pub(super) fn follow(&mut self, document: &Document, known: Option<&[KnownModel]>) -> Vec<Wanted> {
-        if self.names.texts != [document.prompt.as_str(), document.negative.as_str()] {
-            self.names = Names::of(document);
+        let words = <[String; 2]>::from(document.words());
+        if self.names.texts != words {
+            self.names = Names::of(words);
         }
         let all = self.wanted(&document.steering, known);
         let new: Vec<Wanted> = all.into_iter().filter(|wanted| !self.known.contains_key(wanted)).collect();
@@ -144,10 +145,9 @@ impl Resources {
 }
 
 impl Names {
-    fn of(document: &Document) -> Self {
-        let texts = [document.prompt.clone(), document.negative.clone()];
+    fn of(texts: [String; 2]) -> Self {
         let marked = texts.iter().flat_map(|text| named::marked_words(text)).collect();
-        Self { loras: named::loras(&document.prompt), marked, texts }
+        Self { loras: named::loras(&texts[0]), marked, texts }
     }
 }
 
@@ -158,7 +158,7 @@ impl Names {
 pub(super) fn read(presets: Option<&Path>, wanted: Vec<Wanted>) -> Result<Answers, String> {
     let catalogue = models::catalogue(presets)?;
     let is_by_name = |wanted: &Wanted| matches!(wanted, Wanted::NamedLora(_) | Wanted::NamedEmbedding(_));
-    let shelf = wanted.iter().any(is_by_name).then(|| catalogue.shelf()).unwrap_or_default();
+    let shelf = if wanted.iter().any(is_by_name) { catalogue.shelf() } else { registry::Shelf::default() };
     let find = |wanted: &Wanted| -> Result<Read, registry::RegistryError> {
         let lora =
             |path: &Path| registry::lora_use(path, 1.0, 1.0).map(|LoraUse { path, sha256, .. }| Read { path, sha256 });

@@ -5,9 +5,10 @@
 //! `{text|content, weight}`, or one text. Reading never fails: what cannot be read becomes a warning. Opening files is
 //! `store`'s.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::prompt::exchange::{Warning, json, yaml};
 
 /// An option and its weight, which is not negative.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,7 @@ impl Value {
 pub struct Wildcards {
     lists: BTreeMap<String, Vec<Value>>,
     /// What was asked for before.
-    found: RefCell<HashMap<String, Option<Rc<Vec<Value>>>>>,
+    found: Mutex<HashMap<String, Option<Arc<Vec<Value>>>>>,
 }
 
 impl Wildcards {
@@ -42,23 +43,53 @@ impl Wildcards {
     pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<String>) {
         let (mut wildcards, mut warnings) = (Self::default(), Vec::new());
         for (path, text) in files {
-            let Some((stem, ending)) = path.rsplit_once('.') else { continue };
-            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            let value = match ending.to_ascii_lowercase().as_str() {
-                "txt" => {
-                    wildcards.insert(stem, text_lines(text));
-                    continue;
-                }
-                "json" => serde_json::from_str(text).map_err(|error| error.to_string()),
-                "yaml" | "yml" => serde_yaml_ng::from_str(text).map(json).map_err(|error| error.to_string()),
-                _ => continue,
-            };
-            match value {
-                Ok(value) => wildcards.add(stem, &value, &mut warnings),
-                Err(problem) => warnings.push(format!("{problem}; these wildcards are left out: {path}")),
-            }
+            let more = wildcards.add_file(path, text).into_iter();
+            warnings.extend(more.map(|warning| format!("{warning}: {path}")));
         }
         (wildcards, warnings)
+    }
+
+    /// Reads one file, given as path inside the folder and contents.
+    pub fn read_file(path: &str, text: &str) -> (Self, Vec<Warning>) {
+        let mut wildcards = Self::default();
+        let warnings = wildcards.add_file(path, text);
+        (wildcards, warnings)
+    }
+
+    /// These lists.
+    pub fn from_lists(lists: BTreeMap<String, Vec<Value>>) -> Self {
+        Self { lists, found: Mutex::default() }
+    }
+
+    /// All lists by name.
+    pub fn into_lists(self) -> BTreeMap<String, Vec<Value>> {
+        self.lists
+    }
+
+    fn add_file(&mut self, path: &str, text: &str) -> Vec<Warning> {
+        let Some((stem, ending)) = path.rsplit_once('.') else { return Vec::new() };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (value, mut warnings) = match ending.to_ascii_lowercase().as_str() {
+            "txt" => {
+                self.insert(stem, text_lines(text));
+                return Vec::new();
+            }
+            "json" => {
+                let (node, warnings) = json::read(text);
+                (node.map(|node| node.to_value()), warnings)
+            }
+            "yaml" | "yml" => {
+                let (value, warnings) = yaml::read(text);
+                (Some(value).filter(|value| !value.is_null() || warnings.is_empty()), warnings)
+            }
+            _ => return Vec::new(),
+        };
+        if let Some(value) = value {
+            let mut problems = Vec::new();
+            self.add(stem, &value, &mut problems);
+            warnings.extend(problems.into_iter().map(Warning::general));
+        }
+        warnings
     }
 
     /// The names of all lists.
@@ -66,27 +97,34 @@ impl Wildcards {
         self.lists.keys().map(String::as_str)
     }
 
+    /// The names of all lists and how many options each has.
+    pub fn lengths(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.lists.iter().map(|(name, values)| (name.as_str(), values.len()))
+    }
+
     /// The options of all lists whose names fit `pattern`, sorted, none twice; `None` if there are none.
     /// `*` stands for any text, `?` for a character, `[ab]` for one of some. What fits nothing is looked for in all folders.
-    pub fn values(&self, pattern: &str) -> Option<Rc<Vec<Value>>> {
-        if let Some(known) = self.found.borrow().get(pattern) {
+    pub fn values(&self, pattern: &str) -> Option<Arc<Vec<Value>>> {
+        // What is kept is whole whenever the lock is free, so a panic elsewhere spoils nothing.
+        let known = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(pattern) {
             return known.clone();
         }
         let clean = clean(pattern);
         let found = clean.as_deref().and_then(|clean| {
             self.fitting(clean).or_else(|| (!clean.starts_with("**")).then(|| self.fitting(&format!("**/{clean}")))?)
         });
-        self.found.borrow_mut().insert(pattern.to_owned(), found.clone());
+        known().insert(pattern.to_owned(), found.clone());
         found
     }
 
-    fn fitting(&self, pattern: &str) -> Option<Rc<Vec<Value>>> {
+    fn fitting(&self, pattern: &str) -> Option<Arc<Vec<Value>>> {
         let mut seen = HashSet::new();
         let lists = self.lists.iter().filter(|(name, _)| fits(name, pattern)).flat_map(|(_, values)| values);
         let mut values: Vec<Value> =
             lists.filter(|value| seen.insert((value.text.clone(), value.weight.to_bits()))).cloned().collect();
         values.sort_by(|a, b| a.text.cmp(&b.text));
-        (!values.is_empty()).then(|| Rc::new(values))
+        (!values.is_empty()).then(|| Arc::new(values))
     }
 
     fn add(&mut self, stem: &str, value: &serde_json::Value, warnings: &mut Vec<String>) {
@@ -99,6 +137,7 @@ impl Wildcards {
                 let texts = items.iter().filter_map(serde_json::Value::as_str).map(Value::new);
                 self.insert(stem, texts.collect());
             }
+            serde_json::Value::Null => {}
             _ => warnings.push(format!("wildcards are a list or a dictionary of lists; nothing else is read: {stem}")),
         }
     }
@@ -164,23 +203,6 @@ fn item(value: &serde_json::Value) -> Option<Value> {
             (weight >= 0.0).then(|| Value { text: text.to_owned(), weight })
         }
         _ => None,
-    }
-}
-
-/// YAML as JSON: keys that are no texts are no names, so their entries are left out.
-fn json(value: serde_yaml_ng::Value) -> serde_json::Value {
-    use serde_yaml_ng::Value as Yaml;
-    match value {
-        Yaml::String(text) => serde_json::Value::String(text),
-        Yaml::Sequence(items) => serde_json::Value::Array(items.into_iter().map(json).collect()),
-        Yaml::Mapping(map) => {
-            let entries = map.into_iter().filter_map(|(key, value)| Some((key.as_str()?.to_owned(), json(value))));
-            serde_json::Value::Object(entries.collect())
-        }
-        Yaml::Number(number) => number.as_f64().map_or(serde_json::Value::Null, serde_json::Value::from),
-        Yaml::Bool(flag) => serde_json::Value::Bool(flag),
-        Yaml::Tagged(tagged) => json(tagged.value),
-        Yaml::Null => serde_json::Value::Null,
     }
 }
 

@@ -8,9 +8,11 @@ mod library;
 mod models;
 mod notices;
 mod preview;
-mod prompt;
+pub(super) mod prompt;
 mod steering;
 mod zero_shot;
+
+pub(super) use library::LibraryView;
 
 use egui::{RichText, Ui};
 
