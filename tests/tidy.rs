@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("job", &["base"]),
-    ("document", &["base", "job"]),
     ("prompt", &["base"]),
+    ("document", &["base", "job", "prompt"]),
     ("models", &["base", "job"]),
     ("registry", &["base", "job", "models"]),
     ("store", &["base", "job", "prompt"]),
@@ -18,7 +18,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["base", "job", "models", "pipelines", "analysis", "quality", "registry", "store"]),
     ("workbench", &["base", "job", "document", "prompt", "store", "registry", "engine"]),
     ("ui", &["analysis", "base", "job", "document", "prompt", "store", "models", "engine", "workbench"]),
-    ("cli", &["analysis", "base", "job", "prompt", "store", "registry", "models", "engine", "ui", "workbench"]),
+    (
+        "cli",
+        &["analysis", "base", "document", "job", "prompt", "store", "registry", "models", "engine", "ui", "workbench"],
+    ),
 ];
 
 /// Crate, and the modules that may use it.

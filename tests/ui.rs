@@ -550,7 +550,7 @@ fn numbers_of_another_picture_are_not_shown() {
 fn modifiers_say_whether_they_are_in_the_prompt() {
     let mut harness = window();
     command(&mut harness, "Show library");
-    let modifier = app(&harness).workbench().library().modifiers[0].modifiers[0].clone();
+    let modifier = app(&harness).workbench().library().modifiers[0].modifiers[0].text.clone();
     let is_on = |harness: &Window<'_>| {
         let node = harness.get_by_role_and_label(Role::Button, &modifier).accesskit_node();
         node.toggled().map(|toggled| toggled == egui::accesskit::Toggled::True).or(node.is_selected())

@@ -24,7 +24,7 @@ use maquette::workbench::grid::AxisText;
 type Window<'a> = Harness<'a, Option<App>>;
 
 fn folders(root: &Path) -> UserFolders {
-    UserFolders { config: root.join("config"), presets: root.join("presets") }
+    UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") }
 }
 
 /// A window without the live picture, whose jobs would be counted, too.

@@ -1,63 +1,23 @@
 //! The models panel as a person meets it: models are added by path, shown with what they are and lack, and chosen.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod window;
+
 use std::path::{Path, PathBuf};
 
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
-use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use maquette::document::ControlPicture;
-use maquette::engine::Backend;
-use maquette::engine::mock::{MockBackend, plausible_output};
+use maquette::engine::mock::plausible_output;
 use maquette::job::spec::GenerateSpec;
 use maquette::registry::Sort;
-use maquette::store::preferences::{Preferences, UserFolders};
+use maquette::store::preferences::Preferences;
 use maquette::ui::App;
+use window::{Window, app, click, command, folders, press, says, wait};
 
-type Window<'a> = Harness<'a, Option<App>>;
-
-fn window<'a>(root: &Path) -> Window<'a> {
-    let folders = UserFolders { config: root.join("config"), presets: root.join("presets") };
-    let mut harness = Harness::builder().with_size([1360.0, 1400.0]).allow_missing_glyphs().build_ui_state(
-        move |ui, app: &mut Option<App>| {
-            let app = app.get_or_insert_with(|| {
-                let make = || Ok(Box::new(MockBackend::new(plausible_output)) as Box<dyn Backend>);
-                App::with_backend(ui.ctx(), make, Preferences::default(), Some(folders.clone())).unwrap()
-            });
-            app.logic(ui.ctx());
-            app.show(ui);
-        },
-        None,
-    );
-    harness.step();
-    harness
-}
-
-fn app<'b>(harness: &'b Window<'_>) -> &'b App {
-    harness.state().as_ref().unwrap()
-}
-
-fn wait(harness: &mut Window<'_>, done: impl Fn(&App) -> bool) {
-    let start = std::time::Instant::now();
-    while !done(app(harness)) {
-        assert!(start.elapsed().as_secs() < 20, "the window never got there");
-        harness.step();
-        std::thread::yield_now();
-    }
-    harness.run_steps(2);
-}
-
-fn press(harness: &mut Window<'_>, modifiers: Modifiers, key: Key) {
-    harness.key_press_modifiers(modifiers, key);
-    harness.run_steps(3);
-}
-
-fn command(harness: &mut Window<'_>, name: &str) {
-    press(harness, Modifiers::COMMAND, Key::K);
-    harness.get_by_role_and_label(Role::TextInput, "Command palette").type_text(name);
-    harness.run_steps(2);
-    press(harness, Modifiers::NONE, Key::Enter);
+fn open<'a>(root: &Path) -> Window<'a> {
+    window::window([1360.0, 1400.0], Some(folders(root)), Preferences::default(), plausible_output)
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -77,11 +37,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn says(harness: &Window<'_>, part: &str) -> bool {
-    let has = |text: Option<String>| text.is_some_and(|text| text.contains(part));
-    harness.query_all_by(|node| has(node.label()) || has(node.value())).next().is_some()
-}
-
 #[test]
 fn models_are_added_by_path_and_chosen() {
     let root = tempfile::tempdir().unwrap();
@@ -92,7 +47,7 @@ fn models_are_added_by_path_and_chosen() {
     std::fs::remove_dir_all(mine.join("broken sd/vae")).unwrap();
     std::fs::copy(golden("lora/kohya.safetensors"), mine.join("a lora.safetensors")).unwrap();
 
-    let mut harness = window(root.path());
+    let mut harness = open(root.path());
     command(&mut harness, "Show models");
     wait(&mut harness, |app| app.workbench().models().known().is_some());
     assert!(says(&harness, "builtin") && !says(&harness, "tiny sd"));
@@ -139,15 +94,10 @@ fn window_with_steering(root: &Path) -> Window<'_> {
     std::fs::create_dir_all(root.join("presets")).unwrap();
     let place = toml::Value::String(mine.display().to_string());
     std::fs::write(root.join("presets/models.toml"), format!("[[place]]\npath = {place}\n")).unwrap();
-    let mut harness = window(root);
+    let mut harness = open(root);
     wait(&mut harness, |app| app.workbench().models().known().is_some());
     command(&mut harness, "Show steering");
     harness
-}
-
-fn click(harness: &mut Window<'_>, label: &str) {
-    harness.get_by_label(label).click();
-    harness.run_steps(3);
 }
 
 /// Asks for a picture and gives the request that made it.
@@ -233,10 +183,11 @@ fn a_control_net_steers_by_the_canvas_or_by_a_file() {
             .any(|control| matches!(&control.picture, ControlPicture::File { name, .. } if name == "picture.png"))
     };
     wait(&mut harness, is_file);
+    command(&mut harness, "Undo");
+    assert!(!is_file(app(&harness)), "the file is gone again");
+    command(&mut harness, "Redo");
     let made = generate(&mut harness);
     let control = &made.nets.controls[0];
     assert_eq!(control.model.0, root.path().join("mine/edges").display().to_string());
     assert_eq!((control.scale, control.start, control.end), (1.0, 0.0, 1.0));
-    command(&mut harness, "Undo");
-    assert!(!is_file(app(&harness)), "the file is gone again");
 }

@@ -20,7 +20,7 @@ type Window<'a> = Harness<'a, Option<App>>;
 
 /// A window over a folder of the user's files.
 fn window<'a>(root: &Path) -> Window<'a> {
-    let folders = UserFolders { config: root.join("config"), presets: root.join("presets") };
+    let folders = UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") };
     let (preferences, _) = Preferences::read(&folders);
     let mut harness = Harness::builder().with_size([1360.0, 1400.0]).allow_missing_glyphs().build_ui_state(
         move |ui, app: &mut Option<App>| {

@@ -7,4 +7,5 @@ pub mod colormap;
 pub mod geom;
 pub mod heap;
 pub mod pixels;
+pub mod statistics;
 pub mod task;

@@ -71,6 +71,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: super::prompt::Prompt,
     },
+    /// Modifiers, templates, styles, wildcards and zero-shot lists
+    Library {
+        #[command(subcommand)]
+        command: super::library::LibraryCommand,
+    },
     /// Models that are known by name
     Models {
         #[command(subcommand)]

@@ -10,6 +10,7 @@ mod generate;
 mod grid;
 mod heatmap;
 mod json;
+mod library;
 mod lora;
 mod models;
 mod nets;
@@ -58,6 +59,7 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(Command::Embed(embed)) => others::embed(&embed, &mut session)?,
         Some(Command::Bench(bench)) => others::bench(&bench, &mut session)?,
         Some(Command::Prompt { command }) => prompt::run(&command)?,
+        Some(Command::Library { command }) => library::run(&command, &mut session)?,
         Some(Command::Models { command: Models::List { json } }) => models::list(json, &options)?,
         Some(Command::Models { command: Models::Add { path } }) => models::add(&path, &options)?,
         Some(Command::Models { command: Models::Check(check) }) => check::run(&check, &mut session, &options)?,

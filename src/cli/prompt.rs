@@ -13,13 +13,12 @@ use super::session::{Failure, say};
 use crate::prompt::diagnostic::{Diagnostic, Severity};
 use crate::prompt::dialect::{self, Dialect};
 use crate::prompt::emphasis::Fragment;
-use crate::prompt::expand::wildcards::Wildcards;
 use crate::prompt::expand::{Method, Wanted, expand};
 use crate::prompt::lint;
 use crate::prompt::network::ExtraNetwork;
 use crate::prompt::stages::{Stretch, StretchPart};
 use crate::store::preferences::UserFolders;
-use crate::store::wildcards;
+use crate::store::{presets, wildcards};
 
 /// Prompts of all combinations without `--count`.
 const MOST_COMBINATIONS: u32 = 100_000;
@@ -240,10 +239,11 @@ fn run_expand(args: &Expand) -> Result<(), Failure> {
             return Err(Failure::BadInput(format!("there is no such folder of wildcards: {}", folder.display())));
         }
         Some(folder) => wildcards::read_folder(folder),
-        None => UserFolders::of_system()
-            .map(|folders| folders.presets.join("wildcards"))
-            .filter(|folder| folder.is_dir())
-            .map_or_else(|| (Wildcards::default(), Vec::new()), |folder| wildcards::read_folder(&folder)),
+        None => {
+            let (library, warnings) =
+                presets::library(UserFolders::of_system().map(|folders| folders.presets).as_deref());
+            (presets::wildcards(&library), warnings)
+        }
     };
     for warning in warnings {
         eprintln!("warning: {warning}");

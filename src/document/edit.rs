@@ -6,6 +6,7 @@ use crate::base::pixels::{Paint, Picture};
 use crate::job::annotation::{Mark, MarkShape};
 use crate::job::sampling::Sampling;
 use crate::job::spec::Combine;
+use crate::prompt::stack::Applied;
 
 /// The texts of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ pub enum Edit {
     SelectPrompt(usize),
     /// Closes a prompt, by its place among the tabs.
     ClosePrompt(usize),
+    /// Replaces the templates and styles in use.
+    SetStack(Vec<Applied>),
     /// Replaces the sampling parameters.
     SetSampling(Sampling),
     /// Replaces the strength of inpainting, 0..=1.
@@ -110,6 +113,7 @@ impl Edit {
             Self::AddPrompt(_) => "open prompt",
             Self::SelectPrompt(_) => "switch prompt",
             Self::ClosePrompt(_) => "close prompt",
+            Self::SetStack(_) => "change templates",
             Self::SetSampling(_) => "change sampling",
             Self::SetStrength(_) => "change strength",
             Self::SetSteering(_) => "change steering",
@@ -132,6 +136,11 @@ impl Edit {
     pub fn merges_with(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             (Self::SetText { field: a, .. }, Self::SetText { field: b, .. }) => a == b,
+            // Typing into a template's holes; anything else is a step of its own.
+            (Self::SetStack(a), Self::SetStack(b)) => {
+                let same = |(a, b): (&Applied, &Applied)| a.template.name == b.template.name && a.is_off == b.is_off;
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
             (Self::SetSteering(a), Self::SetSteering(b)) => a.has_the_parts_of(b),
             (Self::SetSampling(_), Self::SetSampling(_)) | (Self::SetStrength(_), Self::SetStrength(_)) => true,
             _ => false,
@@ -173,6 +182,7 @@ impl Document {
             Edit::SelectPrompt(index) if self.select_tab(*index) => {}
             Edit::ClosePrompt(index) if self.close_tab(*index) => {}
             Edit::SelectPrompt(_) | Edit::ClosePrompt(_) => return Err(EditError::NoPrompt),
+            Edit::SetStack(stack) => self.stack.clone_from(stack),
             Edit::SetSampling(sampling) => {
                 if !(1..=Sampling::MAX_STEPS).contains(&sampling.steps) {
                     return Err(EditError::OutOfRange("the number of steps"));
@@ -226,6 +236,7 @@ impl Document {
             | Edit::AddPrompt(_)
             | Edit::SelectPrompt(_)
             | Edit::ClosePrompt(_)
+            | Edit::SetStack(_)
             | Edit::SetSampling(_)
             | Edit::SetStrength(_)
             | Edit::SetSteering(_)

@@ -18,6 +18,7 @@ use crate::base::pixels::{Mask, Picture};
 use crate::job::annotation::Mark;
 use crate::job::sampling::Sampling;
 use crate::job::spec::Combine;
+use crate::prompt::stack::{self, Applied};
 
 /// Everything that undo brings back.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Document {
     pub waiting: Vec<PromptTab>,
     /// Where this one stands among them: at most their number.
     pub tab: usize,
+    /// The templates and styles that are laid over both, in this order.
+    pub stack: Vec<Applied>,
     /// How previews and pictures are sampled.
     pub sampling: Sampling,
     /// How far inpainting departs from the canvas, 0..=1.
@@ -82,6 +85,7 @@ impl Default for Document {
             negative: String::new(),
             waiting: Vec::new(),
             tab: 0,
+            stack: Vec::new(),
             sampling: Sampling::default(),
             strength: 0.9,
             steering: Steering::default(),
@@ -103,6 +107,11 @@ impl Document {
             TextField::Classes => &self.classes,
             TextField::Templates => &self.templates,
         }
+    }
+
+    /// Prompt and negative prompt as a model gets them: under the templates and styles in use.
+    pub fn words(&self) -> (String, String) {
+        stack::compose(&self.stack, &self.prompt, &self.negative)
     }
 
     /// What keeping `self` beside `other` costs in memory, roughly, in bytes.

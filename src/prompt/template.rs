@@ -1,19 +1,118 @@
-//! Templates: texts with a hole. Prompt templates call it `{subject}`, zero-shot templates `{}` as CLIP's lists do.
+//! Templates: texts with holes. In prompt templates the prompt goes into `{subject}` (other programs say `{prompt}`), and
+//! `{light=softbox}` is a hole of the template's own with what stands in it at first; `{light}` is the same hole again. Zero-shot
+//! templates have `{}` as CLIP's lists do.
+//!
+//! Braces that are neither are left alone: they are dynamic prompts.
+
+use std::collections::BTreeMap;
 
 /// The hole of a prompt template.
 pub const SUBJECT: &str = "{subject}";
+/// The same in the files of other programs.
+pub const PROMPT: &str = "{prompt}";
 
-/// `template` with every `{subject}` replaced; a template without one gets the subject in front.
+/// A hole of a template's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// What stands before the equals sign.
+    pub name: String,
+    /// What stands in it at first.
+    pub default: String,
+}
+
+/// Whether the prompt has a place in `template`.
+pub fn has_subject(template: &str) -> bool {
+    template.contains(SUBJECT) || template.contains(PROMPT)
+}
+
+/// `template` with `subject` in its holes; a template without one goes behind the subject.
 pub fn fill_subject(template: &str, subject: &str) -> String {
     let subject = subject.trim();
-    if template.contains(SUBJECT) {
-        return template.replace(SUBJECT, subject);
+    if has_subject(template) {
+        return template.replace(SUBJECT, subject).replace(PROMPT, subject);
     }
     match (subject.is_empty(), template.trim().is_empty()) {
         (true, _) => template.trim().to_owned(),
         (_, true) => subject.to_owned(),
-        _ => format!("{subject}, {}", template.trim()),
+        _ => format!("{}, {}", subject.trim_end_matches(',').trim_end(), template.trim()),
     }
+}
+
+/// The holes of a template's own, in their order, each once.
+pub fn slots(template: &str) -> Vec<Slot> {
+    let mut found: Vec<Slot> = Vec::new();
+    for piece in pieces(template) {
+        if let Piece::Slot { name, default } = piece
+            && !found.iter().any(|slot| slot.name == name)
+        {
+            found.push(Slot { name: name.to_owned(), default: default.to_owned() });
+        }
+    }
+    found
+}
+
+/// `template` with `values` in the holes of its own; where there is none, what stands there at first.
+pub fn fill_slots(template: &str, values: &BTreeMap<String, String>) -> String {
+    let defaults: BTreeMap<String, String> =
+        slots(template).into_iter().map(|slot| (slot.name, slot.default)).collect();
+    let mut filled = String::new();
+    for piece in pieces(template) {
+        match piece {
+            Piece::Text(text) => filled.push_str(text),
+            Piece::Slot { name, default } => filled.push_str(values.get(name).map_or(default, String::as_str)),
+            Piece::Name { whole, name } => match defaults.get(name) {
+                Some(default) => filled.push_str(values.get(name).unwrap_or(default)),
+                None => filled.push_str(whole),
+            },
+        }
+    }
+    filled
+}
+
+/// `template` as other programs know it: its own holes filled, the hole for the prompt called `{prompt}`.
+pub fn with_one_hole(template: &str) -> String {
+    fill_slots(template, &BTreeMap::new()).replace(SUBJECT, PROMPT)
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    /// `{name=default}`
+    Slot {
+        name: &'a str,
+        default: &'a str,
+    },
+    /// `{name}`
+    Name {
+        whole: &'a str,
+        name: &'a str,
+    },
+}
+
+fn pieces(template: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut from, mut at) = (Vec::new(), 0, 0);
+    while let Some(start) = template.get(at..).and_then(|rest| rest.find('{')).map(|found| at + found) {
+        at = start + 1;
+        let inside = template.get(at..).and_then(|rest| rest.get(..rest.find(['{', '}'])?));
+        let Some(inside) = inside.filter(|inside| template.as_bytes().get(at + inside.len()) == Some(&b'}')) else {
+            continue;
+        };
+        let (name, default) = inside.split_once('=').map_or((inside, None), |(name, default)| (name, Some(default)));
+        let is_name = name.starts_with(|c: char| c.is_alphabetic())
+            && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '));
+        // `${name=value}` is a variable of dynamic prompts.
+        if !is_name || template.get(..start).is_some_and(|before| before.ends_with(['$', '%'])) {
+            continue;
+        }
+        let end = at + inside.len() + 1;
+        pieces.push(Piece::Text(template.get(from..start).unwrap_or_default()));
+        pieces.push(match default {
+            Some(default) => Piece::Slot { name, default },
+            None => Piece::Name { whole: template.get(start..end).unwrap_or_default(), name },
+        });
+        (from, at) = (end, end);
+    }
+    pieces.push(Piece::Text(template.get(from..).unwrap_or_default()));
+    pieces
 }
 
 /// `template` with every `{}` (or `{c}` or `{class}`) replaced by `class`.
@@ -46,6 +145,23 @@ mod tests {
         assert_eq!(fill_class("a photo of a {}.", "cat"), "a photo of a cat.");
         assert_eq!(fill_class("a {c} and a {class}", "cat"), "a cat and a cat");
         assert!(!has_class_hole("a photo"));
+        assert_eq!(fill_subject("{prompt}, {prompt}", "a fox"), "a fox, a fox");
+        assert_eq!(fill_subject("soft light", "a fox, "), "a fox, soft light");
+    }
+
+    #[test]
+    fn slots_have_defaults_and_leave_dynamic_prompts_alone() {
+        let template = "{subject} in {light=soft light}, {light}, {red|blue}, {red}, ${x=1}, {mood=}, {";
+        let names: Vec<String> = slots(template).into_iter().map(|slot| slot.name).collect();
+        assert_eq!(names, ["light", "mood"]);
+        let rest = "{red|blue}, {red}, ${x=1}, ";
+        assert_eq!(
+            fill_slots(template, &BTreeMap::new()),
+            format!("{{subject}} in soft light, soft light, {rest}, {{")
+        );
+        let values = BTreeMap::from([("light".to_owned(), "dusk".to_owned()), ("mood".to_owned(), "calm".to_owned())]);
+        assert_eq!(fill_slots(template, &values), format!("{{subject}} in dusk, dusk, {rest}calm, {{"));
+        assert_eq!(with_one_hole("{subject}, {a=b}"), "{prompt}, b");
     }
 
     #[test]

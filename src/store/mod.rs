@@ -5,6 +5,8 @@
 //! files return a valid value and warnings. Knows nothing of engines and windows.
 
 pub mod atomic;
+pub mod cache;
+pub mod exchange;
 pub mod latents;
 pub mod pictures;
 pub mod preferences;

@@ -65,6 +65,8 @@ pub struct Preferences {
     pub diffusion_model: ModelRef,
     /// The prompts that were open, in the document's own form.
     pub prompts: Option<serde_json::Value>,
+    /// What is marked in the library: "modifier foggy", "style Noir".
+    pub favourites: std::collections::BTreeSet<String>,
     /// Where panels are, in the window's own form.
     pub layout: Option<serde_json::Value>,
     /// Size of the window in points.
@@ -88,6 +90,7 @@ impl Default for Preferences {
             clip_model: ModelRef::builtin(),
             diffusion_model: ModelRef::builtin(),
             prompts: None,
+            favourites: std::collections::BTreeSet::new(),
             layout: None,
             window_size: None,
         }
@@ -101,13 +104,19 @@ pub struct UserFolders {
     pub config: PathBuf,
     /// Presets that override the shipped ones.
     pub presets: PathBuf,
+    /// What can be made again: thumbnails, measured effects.
+    pub cache: PathBuf,
 }
 
 impl UserFolders {
     /// The places that the system provides for it; `None` if it provides none.
     pub fn of_system() -> Option<Self> {
         let folders = directories::ProjectDirs::from("", "", "maquette")?;
-        Some(Self { config: folders.config_dir().to_owned(), presets: folders.data_dir().join("presets") })
+        Some(Self {
+            config: folders.config_dir().to_owned(),
+            presets: folders.data_dir().join("presets"),
+            cache: folders.cache_dir().to_owned(),
+        })
     }
 
     /// The file of the runs, which window and command line share.
@@ -184,7 +193,7 @@ mod tests {
     use super::*;
 
     fn folders(root: &Path) -> UserFolders {
-        UserFolders { config: root.join("config"), presets: root.join("presets") }
+        UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") }
     }
 
     #[test]

@@ -1,28 +1,82 @@
 //! The preset files: those that ship inside the program, overridden by those in the user's folder.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
 use super::atomic;
-use crate::prompt::library::Library;
+use crate::job::sampling::Sampler;
+use crate::prompt::expand::wildcards::Wildcards;
+use crate::prompt::library::{Library, Template};
 
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/presets");
 
-/// The library from the shipped presets and the user's folder, and what could not be read.
+/// The library from the shipped presets with the user's folder on top, and what could not be read.
 pub fn library(user_folder: Option<&Path>) -> (Library, Vec<String>) {
-    let mut files = BTreeMap::new();
-    collect_shipped(&SHIPPED, &mut files);
     let mut warnings = Vec::new();
+    let mut mine = BTreeMap::new();
     if let Some(folder) = user_folder {
-        collect_folder(folder, folder, &mut files, &mut warnings);
+        collect_folder(folder, folder, 0, &mut mine, &mut warnings);
     }
-    let (library, more) = Library::parse(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
-    warnings.extend(more);
+    let mut shipped = BTreeMap::new();
+    collect_shipped(&SHIPPED, &mut shipped);
+    // A file of the same path replaces a shipped one.
+    shipped.retain(|path, _| !mine.contains_key(path));
+    let parse = |files: &BTreeMap<String, String>, warnings: &mut Vec<String>| {
+        let (library, more) = Library::parse(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+        warnings.extend(more);
+        library
+    };
+    let mut library = parse(&shipped, &mut warnings);
+    library.add(parse(&mine, &mut warnings).of_the_user());
+    for template in library.templates.iter_mut().chain(&mut library.styles) {
+        check_sampler(template, &mut warnings);
+    }
     (library, warnings)
 }
 
+fn check_sampler(template: &mut Template, warnings: &mut Vec<String>) {
+    let Some(sampler) = &template.settings.sampler else { return };
+    if let Err(error) = sampler.parse::<Sampler>() {
+        warnings.push(format!("{error}; \"{}\" is used without it", template.name));
+        template.settings.sampler = None;
+    }
+}
+
+/// All wildcards of a library, for expansion.
+pub fn wildcards(library: &Library) -> Wildcards {
+    Wildcards::from_lists(library.wildcards.iter().map(|(name, list)| (name.clone(), list.values.clone())).collect())
+}
+
+/// A number that changes when a file in the folder does: its name, size or time.
+pub fn fingerprint(folder: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash_folder(folder, 0, &mut hasher);
+    hasher.finish()
+}
+
+fn hash_folder(folder: &Path, depth: usize, hasher: &mut DefaultHasher) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let Ok(about) = std::fs::metadata(&path) else { continue };
+        path.hash(hasher);
+        if about.is_dir() {
+            if depth < DEEPEST {
+                hash_folder(&path, depth + 1, hasher);
+            }
+            continue;
+        }
+        about.len().hash(hasher);
+        about.modified().ok().hash(hasher);
+    }
+}
+
+/// Folders inside folders; a link that leads back ends here.
+const DEEPEST: usize = 16;
 const MODELS: &str = "models.toml";
 
 /// The shipped catalogue of models as text, and the user's own if there is one.
@@ -67,24 +121,58 @@ fn collect_shipped(dir: &Dir<'static>, into: &mut BTreeMap<String, String>) {
     }
 }
 
-fn collect_folder(root: &Path, folder: &Path, into: &mut BTreeMap<String, String>, warnings: &mut Vec<String>) {
+fn collect_folder(
+    root: &Path,
+    folder: &Path,
+    depth: usize,
+    into: &mut BTreeMap<String, String>,
+    warnings: &mut Vec<String>,
+) {
     // A user without a presets folder has simply written none.
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
+        let name = path.strip_prefix(root).ok().and_then(Path::to_str).map(|p| p.replace('\\', "/"));
+        let is_hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        let Some(name) = name.filter(|_| !is_hidden) else { continue };
         if path.is_dir() {
-            collect_folder(root, &path, into, warnings);
+            if depth < DEEPEST {
+                collect_folder(root, &path, depth + 1, into, warnings);
+            }
             continue;
         }
-        let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str).map(|p| p.replace('\\', "/")) else {
-            continue;
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
+        match read_text(&path) {
+            Ok((text, warning)) => {
+                warnings.extend(warning);
                 into.insert(name, text);
             }
             Err(error) => warnings.push(format!("{error}; this preset is left out: {}", path.display())),
+        }
+    }
+}
+
+/// A larger file is no list that somebody wrote.
+const LARGEST: u64 = 64 << 20;
+
+/// The text of a file; bytes that are no UTF-8 are replaced, with a warning.
+///
+/// # Errors
+/// If it cannot be read, or is larger than any list, with the reason.
+pub fn read_text(path: &Path) -> Result<(String, Option<String>), String> {
+    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !about.is_file() || about.len() > LARGEST {
+        return Err("this is no file of at most 64 MB".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((text, None)),
+        Err(error) => {
+            let line =
+                error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let warning = format!("line {line}: not all of it is UTF-8; such letters are replaced: {}", path.display());
+            Ok((text, Some(warning)))
         }
     }
 }

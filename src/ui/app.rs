@@ -18,10 +18,13 @@ use super::{about, palette, proposal, shortcuts, theme};
 use crate::engine::options::EngineOptions;
 use crate::engine::{Backend, CandleBackend, Engine};
 use crate::job::JobError;
+use crate::prompt::exchange::Format;
 use crate::store::preferences::{Preferences, Theme, UserFolders};
 use crate::store::presets;
 use crate::workbench::notices::Level;
-use crate::workbench::{Command, FileCommand, LazyBytes, PanelKind, Parts, ViewCommand, Workbench, first_document};
+use crate::workbench::{
+    Command, FileCommand, LazyBytes, LibraryCommand, PanelKind, Parts, ViewCommand, Workbench, first_document,
+};
 
 /// How long a closing window waits for files that are being saved.
 const SAVE_PATIENCE: Duration = Duration::from_secs(5);
@@ -155,14 +158,19 @@ impl App {
         if let Some(path) = dropped.first().map(|file| file.path().to_owned()) {
             if dropped.len() > 1 {
                 let text = format!(
-                    "One picture at a time is opened: of the {} files that were dropped, {}.",
+                    "One file at a time is opened: of the {} files that were dropped, {}.",
                     dropped.len(),
                     path.file_name().unwrap_or_default().to_string_lossy()
                 );
                 self.outbox.send(Command::Notify { level: Level::Info, text });
             }
             self.view.remember_folder_of(&path);
-            self.outbox.send(Command::File(FileCommand::OpenDropped(path)));
+            let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            let is_list = ["csv", "json", "yaml", "yml", "toml", "txt", "py"].contains(&ending.as_str());
+            self.outbox.send(match is_list {
+                true => Command::Library(LibraryCommand::Import { file: path, to: String::new() }),
+                false => Command::File(FileCommand::OpenDropped(path)),
+            });
         }
         let pasted = ctx.input(|i| {
             i.events.iter().find_map(|event| match event {
@@ -184,6 +192,12 @@ impl App {
         let (rect, camera) = (self.view.canvas_rect, &mut self.view.camera);
         match command {
             ViewCommand::AddModelsDialog => self.dialogs.ask(&mut self.view, Purpose::AddModels, ""),
+            ViewCommand::ImportLibraryDialog => self.dialogs.ask(&mut self.view, Purpose::ImportLibrary, ""),
+            ViewCommand::ExportLibraryDialog(format, only_mine) => {
+                let purpose = Purpose::ExportLibrary(format, only_mine);
+                let name = if format == Format::StylesCsv { "styles" } else { format.id() };
+                self.dialogs.ask(&mut self.view, purpose, name);
+            }
             ViewCommand::ControlPictureDialog(index) => {
                 self.dialogs.ask(&mut self.view, Purpose::ControlPicture(index), "");
             }

@@ -13,9 +13,10 @@ use super::outbox::Outbox;
 use super::shell::Cx;
 use super::theme;
 use super::view::View;
+use crate::prompt::exchange::Format;
 use crate::workbench::compare::CompareRequest;
 use crate::workbench::notices::Level;
-use crate::workbench::{Command, FileCommand};
+use crate::workbench::{Command, FileCommand, LibraryCommand};
 
 /// A chooser that comes back with nothing sooner than this was never shown: nobody is that quick.
 const SHOWN_AT_LEAST: Duration = Duration::from_millis(100);
@@ -28,6 +29,10 @@ pub(super) enum Purpose {
     Open,
     /// A folder or file.
     AddModels,
+    /// A file of any format of libraries.
+    ImportLibrary,
+    /// In a format; only what is the user's if true.
+    ExportLibrary(Format, bool),
     /// A picture for a ControlNet, by index.
     ControlPicture(usize),
     SaveCanvas,
@@ -44,6 +49,8 @@ impl Purpose {
         match self {
             Self::Open => ("Open picture", "Open"),
             Self::AddModels => ("Add models", "Add"),
+            Self::ImportLibrary => ("Import into the library", "Import"),
+            Self::ExportLibrary(..) => ("Export the library", "Export"),
             Self::ControlPicture(_) => ("Open picture for the ControlNet", "Open"),
             Self::SaveCanvas => ("Save canvas as PNG", "Save"),
             Self::SaveResult(_) => ("Save picture as PNG", "Save"),
@@ -54,13 +61,27 @@ impl Purpose {
 
     /// Whether a file is to be written.
     fn saves(self) -> bool {
-        !matches!(self, Self::Open | Self::AddModels | Self::ControlPicture(_))
+        !matches!(self, Self::Open | Self::AddModels | Self::ImportLibrary | Self::ControlPicture(_))
+    }
+
+    /// The ending of the file that is written; `None` if a folder is.
+    fn ending(self) -> Option<&'static str> {
+        match self {
+            Self::ExportLibrary(format, _) => (!format.is_folder()).then(|| format.ending()),
+            _ => Some("png"),
+        }
     }
 
     fn command(self, path: PathBuf) -> Command {
         Command::File(match self {
             Self::AddModels => return Command::AddModels(path),
             Self::ExportGrid => return Command::Compare(CompareRequest::Export(path)),
+            Self::ImportLibrary => {
+                return Command::Library(LibraryCommand::Import { file: path, to: String::new() });
+            }
+            Self::ExportLibrary(format, only_mine) => {
+                return Command::Library(LibraryCommand::Export { out: path, format, only_mine });
+            }
             Self::Open => FileCommand::Open(path),
             Self::ControlPicture(index) => FileCommand::OpenControl(index, path),
             Self::SaveCanvas => FileCommand::SaveCanvas(path),
@@ -115,8 +136,8 @@ impl Dialogs {
     /// Asks for a path; `name` is proposed, with a number behind it if there is such a file already.
     pub(super) fn ask(&self, view: &mut View, purpose: Purpose, name: &str) {
         let text = match purpose {
-            purpose if !purpose.saves() => String::new(),
-            _ => free_path(&view.folder(), name).display().to_string(),
+            _ if !purpose.saves() => String::new(),
+            _ => free_path(&view.folder(), name, purpose.ending()).display().to_string(),
         };
         let (stage, browsing) = (Stage::Typing, Browsing::No);
         view.path_prompt = Some(PathPrompt { purpose, text, stage, wants_focus: true, browsing });
@@ -289,7 +310,14 @@ fn choose(purpose: Purpose, proposed: &Path) -> Answer {
             Purpose::Open | Purpose::ControlPicture(_) => {
                 dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp"]).pick_file().await
             }
-            _ => dialog.add_filter("PNG", &["png"]).set_file_name(name).save_file().await,
+            Purpose::ImportLibrary => {
+                dialog.add_filter("Lists", &["csv", "json", "yaml", "yml", "txt", "toml", "py", "md"]).pick_file().await
+            }
+            Purpose::ExportLibrary(format, _) if format.is_folder() => dialog.pick_folder().await,
+            _ => {
+                let ending = purpose.ending().unwrap_or_default();
+                dialog.add_filter(ending.to_uppercase(), &[ending]).set_file_name(name).save_file().await
+            }
         }
     });
     match chosen {
@@ -299,7 +327,7 @@ fn choose(purpose: Purpose, proposed: &Path) -> Answer {
     }
 }
 
-/// The path that was typed: `~` is the home folder, and what is saved is a PNG. `None` if nothing was typed.
+/// The path that was typed: `~` is the home folder, and what is saved has its ending. `None` if nothing was typed.
 fn path_of(purpose: Purpose, text: &str) -> Option<PathBuf> {
     let text = text.trim();
     let home = || directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned());
@@ -307,22 +335,23 @@ fn path_of(purpose: Purpose, text: &str) -> Option<PathBuf> {
         Some((rest, home)) => home.join(rest),
         None => PathBuf::from(text),
     };
-    if purpose.saves() && path.extension().is_none() {
-        path.set_extension("png");
+    if let Some(ending) = purpose.ending().filter(|_| purpose.saves() && path.extension().is_none()) {
+        path.set_extension(ending);
     }
     (!text.is_empty()).then_some(path)
 }
 
-/// A path in `folder` that does not exist yet: `photo.png`, else `photo-2.png`, and so on.
-fn free_path(folder: &Path, name: &str) -> PathBuf {
+/// A path in `folder` that does not exist yet: `photo.png`, else `photo-2.png`, and so on; of a folder, without an ending.
+fn free_path(folder: &Path, name: &str, ending: Option<&str>) -> PathBuf {
     let stem = name.replace(['/', '\\'], "-");
     let stem = ["png", "jpg", "jpeg", "webp"]
         .into_iter()
         .find_map(|ending| stem.to_lowercase().strip_suffix(&format!(".{ending}")).map(str::len))
         .and_then(|length| stem.get(..length))
         .unwrap_or(&stem);
-    let plain = folder.join(format!("{stem}.png"));
-    let mut all = std::iter::once(plain.clone()).chain((2..1000).map(|i| folder.join(format!("{stem}-{i}.png"))));
+    let ending = ending.map_or_else(String::new, |ending| format!(".{ending}"));
+    let plain = folder.join(format!("{stem}{ending}"));
+    let mut all = std::iter::once(plain.clone()).chain((2..1000).map(|i| folder.join(format!("{stem}-{i}{ending}"))));
     all.find(|path| !path.exists()).unwrap_or(plain)
 }
 
@@ -334,7 +363,7 @@ mod tests {
     #[test]
     fn a_proposed_name_is_not_taken_yet() {
         let folder = tempfile::tempdir().unwrap();
-        let propose = |name: &str| free_path(folder.path(), name).file_name().unwrap().to_owned();
+        let propose = |name: &str| free_path(folder.path(), name, Some("png")).file_name().unwrap().to_owned();
         assert_eq!(propose("photo.JPG"), "photo.png");
         std::fs::write(folder.path().join("photo.png"), "").unwrap();
         assert_eq!(propose("photo.JPG"), "photo-2.png");

@@ -82,7 +82,7 @@ pub(super) struct View {
     /// The own path field, beside the system's dialog.
     pub(super) path_prompt: Option<super::dialogs::PathPrompt>,
     pub(super) focus: Option<PanelKind>,
-    pub(super) library_search: String,
+    pub(super) library: super::panels::LibraryView,
     /// The place of the picture under the pointer, and the one that the status line shows.
     pub(super) hovered: Option<ImagePoint>,
     pub(super) hovered_in_status: Option<ImagePoint>,
@@ -142,7 +142,7 @@ impl ActiveModifiers {
             None => phrases.contains(&text.trim().to_lowercase()),
             Some(_) => modifier::contains(prompt, text),
         };
-        self.active = known.filter(is_in).cloned().collect();
+        self.active = known.map(|known| &known.text).filter(is_in).cloned().collect();
     }
 
     pub(super) fn contains(&self, modifier: &str) -> bool {

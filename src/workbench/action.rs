@@ -1,6 +1,7 @@
 //! Everything that a person can trigger without arguments. Menus, shortcuts and the command palette are made from it.
 
 use super::command::{Command, PanelKind, ViewCommand};
+use super::library::LibraryCommand;
 use super::tools::Tool;
 use super::{PreviewTarget, Workbench};
 use crate::document::{Edit, PromptTab, PromptTabs};
@@ -108,6 +109,9 @@ actions! {
     ToggleChips: "Prompt as chips", "Shows the phrases of the prompt as chips to drag, weigh and switch off.", None;
     FocusZeroShot: "Show zero-shot", "Puts the keyboard into the zero-shot panel.", None;
     FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
+    ImportLibrary: "Import into the library…", "Reads styles, wildcards, modifiers or class templates from a file of this or another program.", None;
+    WriteStack: "Write templates into the prompt", "Puts what templates and styles make of the prompt into the prompt, and takes them off.", None;
+    ClearStack: "Take off all templates", "Takes all templates and styles off the prompt.", None;
     FocusModels: "Show models", "Puts the keyboard into the models.", None;
     FocusSteering: "Show steering", "Puts the keyboard into LoRAs and ControlNets.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
@@ -166,6 +170,8 @@ impl Action {
             Self::BrushSmaller => Some(Command::SetBrushRadius(workbench.tools().radius() / 1.25)),
             Self::BrushLarger => Some(Command::SetBrushRadius(workbench.tools().radius() * 1.25)),
             Self::ReleaseMemory => Some(Command::ReleaseMemory),
+            Self::WriteStack => when(has_stack(workbench), Command::Library(LibraryCommand::WriteStack)),
+            Self::ClearStack => when(has_stack(workbench), Command::Library(LibraryCommand::ClearStack)),
             _ => self.tool().map(Command::SetTool).or_else(|| self.view()).or_else(|| self.preference(workbench)),
         }
     }
@@ -211,6 +217,7 @@ impl Action {
         Some(Command::View(match self {
             Self::Open => ViewCommand::OpenDialog,
             Self::AddModels => ViewCommand::AddModelsDialog,
+            Self::ImportLibrary => ViewCommand::ImportLibraryDialog,
             Self::Fit => ViewCommand::Fit,
             Self::ActualSize => ViewCommand::ActualSize,
             Self::ZoomIn => ViewCommand::ZoomBy(1.25),
@@ -255,6 +262,10 @@ impl Action {
 
 fn has_marks(workbench: &Workbench) -> bool {
     workbench.document().canvas.as_ref().is_some_and(|canvas| !canvas.marks.is_empty())
+}
+
+fn has_stack(workbench: &Workbench) -> bool {
+    !workbench.document().stack.is_empty()
 }
 
 fn has_mask(workbench: &Workbench) -> bool {

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::command::LazyBytes;
+use super::library::{LibraryDone, LibraryTask};
 use super::models::{self, KnownModel};
 use super::resources::{self, Answers, Wanted};
 use crate::base::geom::Extent;
@@ -55,6 +56,7 @@ pub(super) enum FileTask {
         presets: Option<PathBuf>,
         path: PathBuf,
     },
+    Library(LibraryTask),
 }
 
 impl FileTask {
@@ -63,6 +65,8 @@ impl FileTask {
             Self::Open(_) | Self::OpenDropped(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
             Self::SavePicture { .. } | Self::SaveMask { .. } | Self::AddModels { .. } => Kind::Save,
             Self::ReadModels(_) | Self::ReadResources { .. } | Self::OpenControl { .. } => Kind::Look,
+            Self::Library(task) if task.saves() => Kind::Save,
+            Self::Library(_) => Kind::Look,
         }
     }
 }
@@ -96,6 +100,7 @@ pub(super) enum FileDone {
     ModelsAdded {
         text: String,
     },
+    Library(LibraryDone),
     Failed {
         text: String,
     },
@@ -234,6 +239,7 @@ fn run(task: FileTask) -> Result<FileDone, String> {
             pictures::write_png(&path, &picture, None).map_err(|error| error.to_string())?;
             Ok(FileDone::Saved { path })
         }
+        FileTask::Library(task) => task.run().map(FileDone::Library),
         FileTask::ReadModels(presets) => Ok(FileDone::ModelsRead(models::read(presets.as_deref()))),
         FileTask::AddModels { presets, path } => {
             let found = models::remember(presets.as_deref(), &path)?.found;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::compare::CompareRequest;
+use super::library::LibraryCommand;
 use super::notices::{Level, NoticeId};
 use super::proposal::Field;
 use super::tools::{Gesture, Tool};
@@ -11,6 +12,7 @@ use crate::base::geom::Extent;
 use crate::document::Edit;
 use crate::engine::JobId;
 use crate::job::annotation::MarkColour;
+use crate::prompt::exchange::Format;
 use crate::store::preferences::Preferences;
 
 /// A request to change something.
@@ -49,8 +51,8 @@ pub enum Command {
     PromptCaret(usize),
     /// Add a modifier to the prompt, or take it out.
     ToggleModifier(String),
-    /// Put the prompt into a template of the library, by index.
-    ApplyTemplate(usize),
+    /// Something about the library.
+    Library(LibraryCommand),
     /// What the preview shows.
     SetPreviewTarget(PreviewTarget),
     /// Make pictures as a batch job.
@@ -226,6 +228,10 @@ pub enum ViewCommand {
     OpenDialog,
     /// Ask for a folder or file with models.
     AddModelsDialog,
+    /// Ask for a file to read into the library.
+    ImportLibraryDialog,
+    /// Ask where to write the library in this format; only the user's part of it if true.
+    ExportLibraryDialog(Format, bool),
     /// Ask for a picture for a ControlNet, by index.
     ControlPictureDialog(usize),
     /// Ask where to save the canvas.

@@ -13,11 +13,10 @@ use super::tools::Gesture;
 use super::{Action, PreviewTarget, Workbench, prepare, sentence};
 use crate::base::pixels::{Picture, Revision};
 use crate::base::task::Progress;
-use crate::document::{ControlPicture, Edit, TextField};
+use crate::document::{ControlPicture, Edit};
 use crate::engine::{Event, EventKind, JobId, Lane};
 use crate::job::output::Generated;
 use crate::job::{JobError, JobOutput, JobSpec};
-use crate::prompt::{modifier, template};
 
 impl Workbench {
     pub(super) fn fold_events(&mut self) {
@@ -75,6 +74,7 @@ impl Workbench {
             JobOutput::Pictures(generated) => self.on_pictures(id, generated),
             _ => {}
         }
+        self.library_job_finished(id, output);
         self.forget_job(id);
     }
 
@@ -146,6 +146,7 @@ impl Workbench {
     }
 
     fn forget_job(&mut self, id: JobId) {
+        self.library_job_ended(id);
         let slots = [&mut self.tokens.job, &mut self.lens.job, &mut self.zero_shot.job, &mut self.preview.job];
         for slot in slots {
             if *slot == Some(id) {
@@ -166,16 +167,6 @@ impl Workbench {
         if ends {
             self.history.end_gesture();
         }
-    }
-
-    pub(super) fn toggle_modifier(&mut self, text: &str) {
-        let toggled = modifier::toggle(&self.document().prompt, text);
-        self.replace_prompt(toggled);
-    }
-
-    /// A change of the prompt that is not typing.
-    fn replace_prompt(&mut self, text: String) {
-        self.edit_apart(Edit::SetText { field: TextField::Prompt, text });
     }
 
     /// A step of its own.
@@ -203,12 +194,6 @@ impl Workbench {
             self.edit(edit);
         }
         self.history.end_gesture();
-    }
-
-    pub(super) fn apply_template(&mut self, index: usize) {
-        let Some(chosen) = self.library.templates.get(index) else { return };
-        let filled = template::fill_subject(&chosen.text, &self.document().prompt);
-        self.replace_prompt(filled);
     }
 
     pub(super) fn generate(&mut self, count: u32) {
@@ -343,6 +328,7 @@ impl Workbench {
                     self.notices.add(Level::Info, text, None);
                     self.read_models();
                 }
+                FileDone::Library(done) => self.fold_library(done),
                 FileDone::Failed { text } => self.notices.add(Level::Error, sentence(&text), None),
             }
         }

@@ -12,6 +12,7 @@ mod fold;
 pub mod grid;
 pub mod jobs;
 pub mod lens;
+pub mod library;
 mod live;
 pub mod models;
 pub mod notices;
@@ -27,6 +28,7 @@ pub mod zero_shot;
 pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
+pub use library::LibraryCommand;
 pub use live::TokenizedPrompts;
 pub use start::first_document;
 
@@ -42,6 +44,7 @@ use compare::Compare;
 use drawn::Drawn;
 use jobs::Jobs;
 use lens::Lens;
+use library::Shelf;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
@@ -78,7 +81,7 @@ pub struct Workbench {
     /// As last written to disk.
     saved_preferences: Preferences,
     preferences: Preferences,
-    library: Library,
+    shelf: Shelf,
     tools: Tools,
     lens: Lens,
     preview: Preview,
@@ -101,9 +104,10 @@ impl Workbench {
     /// A workbench from its parts.
     pub fn new(parts: Parts) -> Self {
         let mut notices = Notices::default();
-        for warning in parts.warnings {
-            notices.add(Level::Warning, warning, None);
+        for warning in &parts.warnings {
+            notices.add(Level::Warning, sentence(warning), None);
         }
+        let shelf = Shelf::new(parts.library, parts.warnings, parts.folders.as_ref(), parts.wake.clone());
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
@@ -115,7 +119,7 @@ impl Workbench {
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,
-            library: parts.library,
+            shelf,
             tools: Tools::default(),
             lens: Lens::default(),
             preview: Preview::default(),
@@ -153,7 +157,7 @@ impl Workbench {
             Command::SetPreferences(preferences) => self.preferences = *preferences,
             Command::PromptCaret(caret) => self.prompt_caret = caret,
             Command::ToggleModifier(modifier) => self.toggle_modifier(&modifier),
-            Command::ApplyTemplate(index) => self.apply_template(index),
+            Command::Library(command) => self.library_command(command),
             Command::SetPreviewTarget(target) => self.preview.set_target(target),
             Command::Generate { count } => self.generate(count),
             Command::SendToCanvas(index) => self.send_to_canvas(index),
@@ -182,7 +186,9 @@ impl Workbench {
         self.fold_archive();
         self.fold_events();
         self.submit_compare();
-        self.submit_live()
+        self.follow_presets();
+        let due = self.submit_live();
+        due.into_iter().chain(self.look_up_kept()).min()
     }
 
     /// Writes the preferences if they changed since they were last written.
@@ -224,7 +230,12 @@ impl Workbench {
 
     /// What can be picked from.
     pub fn library(&self) -> &Library {
-        &self.library
+        self.shelf.library()
+    }
+
+    /// What goes with it: thumbnails, measured effects, warnings.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// The tool in hand.

@@ -48,10 +48,11 @@ pub fn zero_shot(document: &Document, preferences: &Preferences) -> Option<ZeroS
 
 /// The request for the lengths of prompt and negative prompt.
 pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountTokensSpec {
+    let (prompt, negative) = document.words();
     CountTokensSpec {
         model: preferences.diffusion_model.clone(),
-        prompt: document.prompt.clone(),
-        negative: document.negative.clone(),
+        prompt,
+        negative,
         emphasis: document.sampling.emphasis,
         steps: document.sampling.steps,
     }
@@ -111,10 +112,11 @@ pub fn generate(
             })
         }
     };
+    let (prompt, negative) = document.words();
     Ok(GenerateSpec {
         model: preferences.diffusion_model.clone(),
-        prompt: document.prompt.clone(),
-        negative: document.negative.clone(),
+        prompt,
+        negative,
         sampling: document.sampling.clone(),
         count,
         init,

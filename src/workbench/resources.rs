@@ -68,8 +68,9 @@ impl Resources {
 
     /// Takes note of what `document` asks for; gives what has to be read for it.
     pub(super) fn follow(&mut self, document: &Document, known: Option<&[KnownModel]>) -> Vec<Wanted> {
-        if self.names.texts != [document.prompt.as_str(), document.negative.as_str()] {
-            self.names = Names::of(document);
+        let words = <[String; 2]>::from(document.words());
+        if self.names.texts != words {
+            self.names = Names::of(words);
         }
         let all = self.wanted(&document.steering, known);
         let new: Vec<Wanted> = all.into_iter().filter(|wanted| !self.known.contains_key(wanted)).collect();
@@ -144,10 +145,9 @@ impl Resources {
 }
 
 impl Names {
-    fn of(document: &Document) -> Self {
-        let texts = [document.prompt.clone(), document.negative.clone()];
+    fn of(texts: [String; 2]) -> Self {
         let marked = texts.iter().flat_map(|text| named::marked_words(text)).collect();
-        Self { loras: named::loras(&document.prompt), marked, texts }
+        Self { loras: named::loras(&texts[0]), marked, texts }
     }
 }
 

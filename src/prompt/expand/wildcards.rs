@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::prompt::exchange::{Warning, json, yaml};
+
 /// An option and its weight, which is not negative.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
@@ -41,23 +43,53 @@ impl Wildcards {
     pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<String>) {
         let (mut wildcards, mut warnings) = (Self::default(), Vec::new());
         for (path, text) in files {
-            let Some((stem, ending)) = path.rsplit_once('.') else { continue };
-            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            let value = match ending.to_ascii_lowercase().as_str() {
-                "txt" => {
-                    wildcards.insert(stem, text_lines(text));
-                    continue;
-                }
-                "json" => serde_json::from_str(text).map_err(|error| error.to_string()),
-                "yaml" | "yml" => serde_yaml_ng::from_str(text).map(json).map_err(|error| error.to_string()),
-                _ => continue,
-            };
-            match value {
-                Ok(value) => wildcards.add(stem, &value, &mut warnings),
-                Err(problem) => warnings.push(format!("{problem}; these wildcards are left out: {path}")),
-            }
+            let more = wildcards.add_file(path, text).into_iter();
+            warnings.extend(more.map(|warning| format!("{warning}: {path}")));
         }
         (wildcards, warnings)
+    }
+
+    /// Reads one file, given as path inside the folder and contents.
+    pub fn read_file(path: &str, text: &str) -> (Self, Vec<Warning>) {
+        let mut wildcards = Self::default();
+        let warnings = wildcards.add_file(path, text);
+        (wildcards, warnings)
+    }
+
+    /// These lists.
+    pub fn from_lists(lists: BTreeMap<String, Vec<Value>>) -> Self {
+        Self { lists, found: Mutex::default() }
+    }
+
+    /// All lists by name.
+    pub fn into_lists(self) -> BTreeMap<String, Vec<Value>> {
+        self.lists
+    }
+
+    fn add_file(&mut self, path: &str, text: &str) -> Vec<Warning> {
+        let Some((stem, ending)) = path.rsplit_once('.') else { return Vec::new() };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (value, mut warnings) = match ending.to_ascii_lowercase().as_str() {
+            "txt" => {
+                self.insert(stem, text_lines(text));
+                return Vec::new();
+            }
+            "json" => {
+                let (node, warnings) = json::read(text);
+                (node.map(|node| node.to_value()), warnings)
+            }
+            "yaml" | "yml" => {
+                let (value, warnings) = yaml::read(text);
+                (Some(value).filter(|value| !value.is_null() || warnings.is_empty()), warnings)
+            }
+            _ => return Vec::new(),
+        };
+        if let Some(value) = value {
+            let mut problems = Vec::new();
+            self.add(stem, &value, &mut problems);
+            warnings.extend(problems.into_iter().map(Warning::general));
+        }
+        warnings
     }
 
     /// The names of all lists.
@@ -105,6 +137,7 @@ impl Wildcards {
                 let texts = items.iter().filter_map(serde_json::Value::as_str).map(Value::new);
                 self.insert(stem, texts.collect());
             }
+            serde_json::Value::Null => {}
             _ => warnings.push(format!("wildcards are a list or a dictionary of lists; nothing else is read: {stem}")),
         }
     }
@@ -170,23 +203,6 @@ fn item(value: &serde_json::Value) -> Option<Value> {
             (weight >= 0.0).then(|| Value { text: text.to_owned(), weight })
         }
         _ => None,
-    }
-}
-
-/// YAML as JSON: keys that are no texts are no names, so their entries are left out.
-fn json(value: serde_yaml_ng::Value) -> serde_json::Value {
-    use serde_yaml_ng::Value as Yaml;
-    match value {
-        Yaml::String(text) => serde_json::Value::String(text),
-        Yaml::Sequence(items) => serde_json::Value::Array(items.into_iter().map(json).collect()),
-        Yaml::Mapping(map) => {
-            let entries = map.into_iter().filter_map(|(key, value)| Some((key.as_str()?.to_owned(), json(value))));
-            serde_json::Value::Object(entries.collect())
-        }
-        Yaml::Number(number) => number.as_f64().map_or(serde_json::Value::Null, serde_json::Value::from),
-        Yaml::Bool(flag) => serde_json::Value::Bool(flag),
-        Yaml::Tagged(tagged) => json(tagged.value),
-        Yaml::Null => serde_json::Value::Null,
     }
 }
 

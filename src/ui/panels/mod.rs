@@ -12,6 +12,8 @@ pub(super) mod prompt;
 mod steering;
 mod zero_shot;
 
+pub(super) use library::LibraryView;
+
 use egui::{RichText, Ui};
 
 use super::shell::Cx;

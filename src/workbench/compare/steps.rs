@@ -126,7 +126,7 @@ impl Workbench {
         self.compare.draft.number += 1;
         self.compare.draft.asked = Some((base.clone(), axes.clone()));
         let typed = axes.into_iter().filter(|axis| !axis.text.trim().is_empty()).collect();
-        let templates = self.library.templates.iter().map(|t| (t.name.clone(), t.text.clone())).collect();
+        let templates = self.library().templates.iter().map(|t| (t.name.clone(), t.text.clone())).collect();
         let number = self.compare.draft.number;
         self.compare.archive.ask(Ask::Plan { number, base: Box::new(base), axes: typed, templates });
     }
@@ -160,13 +160,13 @@ impl Workbench {
 
     /// Puts the figures of the parts together anew.
     pub(super) fn refresh_words(&mut self) {
-        let pictures = self.measured().unwrap_or_default();
+        let pictures = self.measured_parts().unwrap_or_default();
         let words = &mut self.compare.words;
         words.values = words::values(&words.prompt, &words.parts, &words.embeddings, &pictures);
     }
 
     /// What the table says of the parts, seed by seed, if it is a run of this prompt.
-    fn measured(&self) -> Option<Vec<Vec<Measured>>> {
+    fn measured_parts(&self) -> Option<Vec<Vec<Measured>>> {
         let (table, words) = (self.compare.table.as_ref()?, &self.compare.words);
         let whole = table.run.cells.first()?;
         let columns = table.labels(0).len();

@@ -120,7 +120,7 @@ fn open_at(cx: &Cx<'_>, field: Field, text: &str, byte: usize) -> Option<Complet
     let modifiers: Vec<(String, String)> = match typed.kind {
         Kind::Word => {
             let all = library.modifiers.iter();
-            all.flat_map(|category| category.modifiers.iter().map(|text| (text.clone(), category.name.clone())))
+            all.flat_map(|category| category.modifiers.iter().map(|known| (known.text.clone(), category.name.clone())))
                 .collect()
         }
         _ => Vec::new(),

@@ -80,6 +80,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     for remark in cx.workbench.preview().remarks() {
         ui.label(RichText::new(remark).small().color(theme::tokens(ui).warning));
     }
+    super::library::reminder(ui, cx);
     active_modifiers(ui, cx);
     encoder::show(ui, cx);
 }
@@ -104,7 +105,7 @@ fn active_modifiers(ui: &mut Ui, cx: &mut Cx<'_>) {
     let prompt = &cx.workbench.document().prompt;
     cx.view.modifiers.follow(prompt, cx.workbench.library());
     let known = cx.workbench.library().modifiers.iter().flat_map(|category| &category.modifiers);
-    let active: Vec<&String> = known.filter(|text| cx.view.modifiers.contains(text)).collect();
+    let active: Vec<&String> = known.map(|known| &known.text).filter(|text| cx.view.modifiers.contains(text)).collect();
     if active.is_empty() {
         if phrase::phrases(prompt).next().is_some() {
             super::empty(ui, "Modifiers and templates are in the library, on the tab above.");

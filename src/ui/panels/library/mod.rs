@@ -1,0 +1,339 @@
+//! The library: modifiers, templates, styles, wildcards and zero-shot lists. One click puts one into use, another takes it out; what a
+//! modifier does is said, shown as a picture and measured.
+
+mod create;
+mod filter;
+mod row;
+mod stack;
+mod tools;
+
+pub(super) use stack::reminder;
+
+use egui::{RichText, TextEdit, Ui};
+
+use super::{caption, empty};
+use crate::document::{Edit, TextField};
+use crate::prompt::library::{Modifier, ModifierCategory, NamedList, Template};
+use crate::prompt::modifier;
+use crate::ui::shell::Cx;
+use crate::ui::theme;
+use crate::workbench::library::{DEFAULT_SEEDS, Draft, Item, LibraryCommand};
+use crate::workbench::{Command, PanelKind};
+use filter::Filter;
+use row::Row;
+
+/// The lists that the panel shows, one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Tab {
+    #[default]
+    Modifiers,
+    Templates,
+    Styles,
+    Wildcards,
+    ZeroShot,
+}
+
+impl Tab {
+    const ALL: [Self; 5] = [Self::Modifiers, Self::Templates, Self::Styles, Self::Wildcards, Self::ZeroShot];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Modifiers => "Modifiers",
+            Self::Templates => "Templates",
+            Self::Styles => "Styles",
+            Self::Wildcards => "Wildcards",
+            Self::ZeroShot => "Zero-shot lists",
+        }
+    }
+}
+
+/// Below this width the buttons are in a menu, so that the list has room.
+const NARROW: f32 = 300.0;
+
+/// What the panel remembers while the window is open.
+pub(in crate::ui) struct LibraryView {
+    tab: Tab,
+    search: String,
+    filter: Filter,
+    only_favourites: bool,
+    /// Names alone, without lines about them.
+    is_compact: bool,
+    draft: Option<Draft>,
+    only_mine: bool,
+    seeds: u32,
+}
+
+impl Default for LibraryView {
+    fn default() -> Self {
+        Self {
+            tab: Tab::default(),
+            search: String::new(),
+            filter: Filter::All,
+            only_favourites: false,
+            is_compact: false,
+            draft: None,
+            only_mine: false,
+            seeds: DEFAULT_SEEDS,
+        }
+    }
+}
+
+pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let label = caption(ui, "Search the library");
+    let search = TextEdit::singleline(&mut cx.view.library.search).hint_text("Words").margin(egui::Margin::same(8));
+    let search = ui.add(search.desired_width(f32::INFINITY)).labelled_by(label.id);
+    if cx.view.take_focus(PanelKind::Library) {
+        search.request_focus();
+    }
+    if ui.available_width() < NARROW {
+        tools::narrow(ui, cx);
+    } else {
+        tabs(ui, cx);
+        tools::show(ui, cx);
+    }
+    create::show(ui, cx);
+    stack::show(ui, cx);
+    cx.view.modifiers.follow(&cx.workbench.document().prompt, cx.workbench.library());
+    let any = match cx.view.library.tab {
+        Tab::Modifiers => modifiers(ui, cx),
+        Tab::Templates => templates(ui, cx, false),
+        Tab::Styles => templates(ui, cx, true),
+        Tab::Wildcards => wildcards(ui, cx),
+        Tab::ZeroShot => zero_shot(ui, cx),
+    };
+    if !any {
+        empty(ui, "Nothing fits. Change the words above, or choose all.");
+    }
+}
+
+fn tabs(ui: &mut Ui, cx: &mut Cx<'_>) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+        for tab in Tab::ALL {
+            if ui.selectable_label(cx.view.library.tab == tab, tab.title()).clicked() {
+                (cx.view.library.tab, cx.view.library.filter) = (tab, Filter::All);
+            }
+        }
+    });
+}
+
+impl LibraryView {
+    fn finds(&self, texts: &[&str]) -> bool {
+        let wanted = self.search.trim().to_lowercase();
+        wanted.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&wanted))
+    }
+}
+
+/// Whether it is to be shown though only favourites are.
+fn is_liked(cx: &Cx<'_>, key: &str) -> bool {
+    !cx.view.library.only_favourites || cx.workbench.preferences().favourites.contains(key)
+}
+
+/// The modifiers of a category that are to be shown.
+fn shown_modifiers<'a>(cx: &Cx<'_>, category: &'a ModifierCategory) -> Vec<&'a Modifier> {
+    let view = &cx.view.library;
+    if !view.filter.allows(&category.name, &category.folder) {
+        return Vec::new();
+    }
+    let is_shown = |one: &&Modifier| {
+        view.finds(&[&one.text, &one.about, &category.name]) && is_liked(cx, &format!("modifier {}", one.text))
+    };
+    category.modifiers.iter().filter(is_shown).collect()
+}
+
+fn modifiers(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
+    let workbench = cx.workbench;
+    let mut any = false;
+    for category in &workbench.library().modifiers {
+        let shown = shown_modifiers(cx, category);
+        if shown.is_empty() {
+            continue;
+        }
+        any = true;
+        heading(ui, &category.name, shown.iter().all(|one| one.builtin), category.is_mine);
+        if cx.view.library.is_compact {
+            ui.horizontal_wrapped(|ui| {
+                ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+                shown.iter().for_each(|one| chip(ui, cx, one));
+            });
+            continue;
+        }
+        for one in shown {
+            let row = Row {
+                item: Some(Item::Modifier(one.text.clone())),
+                name: &one.text,
+                about: &one.about,
+                more: String::new(),
+                is_on: is_active(cx, one),
+                effect: workbench.shelf().effects().get(&one.text),
+            };
+            if row.show(ui, cx) {
+                cx.outbox.send(Command::ToggleModifier(one.text.clone()));
+            }
+        }
+    }
+    any
+}
+
+fn is_active(cx: &Cx<'_>, one: &Modifier) -> bool {
+    match one.negative {
+        true => modifier::contains(&cx.workbench.document().negative, &one.text),
+        false => cx.view.modifiers.contains(&one.text),
+    }
+}
+
+fn chip(ui: &mut Ui, cx: &Cx<'_>, one: &Modifier) {
+    let is_on = is_active(cx, one);
+    let fill = if is_on { theme::tokens(ui).accent_soft } else { theme::tokens(ui).raised };
+    let mut response = ui.add(egui::Button::new(one.text.as_str()).selected(is_on).fill(fill).small());
+    if !one.about.is_empty() {
+        response = response.on_hover_text(&one.about);
+    }
+    if response.clicked() {
+        cx.outbox.send(Command::ToggleModifier(one.text.clone()));
+    }
+}
+
+fn templates(ui: &mut Ui, cx: &mut Cx<'_>, are_styles: bool) -> bool {
+    let workbench = cx.workbench;
+    let library = workbench.library();
+    let all: &[Template] = if are_styles { &library.styles } else { &library.templates };
+    let mut any = false;
+    for template in all {
+        let item = if are_styles { Item::Style(template.name.clone()) } else { Item::Template(template.name.clone()) };
+        let view = &cx.view.library;
+        let is_found = view.finds(&[&template.name, &template.about, &template.text, &template.folder]);
+        if !is_found || !view.filter.allows("", &template.folder) || !is_liked(cx, &item.key()) {
+            continue;
+        }
+        any = true;
+        let about = if template.about.is_empty() { &template.text } else { &template.about };
+        let row = Row {
+            name: &template.name,
+            about,
+            more: details(template),
+            is_on: workbench.document().stack.iter().any(|applied| item.is(applied)),
+            effect: None,
+            item: Some(item.clone()),
+        };
+        if row.show(ui, cx) {
+            cx.outbox.send(Command::Library(LibraryCommand::Toggle(item)));
+        }
+    }
+    any
+}
+
+/// What a template would do, for the tooltip.
+fn details(template: &Template) -> String {
+    let mut lines = vec![template.text.clone()];
+    if !template.negative.is_empty() {
+        lines.push(format!("Negative: {}", template.negative));
+    }
+    if !template.settings.is_empty() {
+        lines.push(format!("Sets {}.", template.settings.describe()));
+    }
+    let origin = match (template.builtin, template.is_mine) {
+        (_, true) => Some("Yours."),
+        (true, false) => Some("Known to the built-in models."),
+        (false, false) => None,
+    };
+    lines.extend(origin.map(ToOwned::to_owned));
+    lines.join("\n")
+}
+
+fn wildcards(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
+    let workbench = cx.workbench;
+    let mut any = false;
+    for (name, list) in &workbench.library().wildcards {
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let view = &cx.view.library;
+        let is_found = view.finds(&[name]) || list.values.iter().any(|value| view.finds(&[&value.text]));
+        let key = format!("wildcard {name}");
+        if !is_found || !view.filter.allows("", folder) || !is_liked(cx, &key) {
+            continue;
+        }
+        any = true;
+        let texts: Vec<&str> = list.values.iter().take(40).map(|value| value.text.as_str()).collect();
+        let row = Row {
+            item: None,
+            name,
+            about: &format!(
+                "{} options: {}",
+                list.values.len(),
+                texts.iter().take(6).copied().collect::<Vec<_>>().join(", ")
+            ),
+            more: texts.join("\n"),
+            is_on: workbench.document().prompt.contains(&format!("__{name}__")),
+            effect: None,
+        };
+        if row.show_with_key(ui, cx, &key) {
+            cx.outbox.send(Command::Library(LibraryCommand::InsertWildcard(name.clone())));
+        }
+    }
+    any
+}
+
+fn zero_shot(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
+    let library = cx.workbench.library();
+    let lists =
+        [("Templates", TextField::Templates, &library.zero_shot), ("Classes", TextField::Classes, &library.classes)];
+    let mut any = false;
+    for (title, field, lists) in lists {
+        any |= named_lists(ui, cx, title, field, lists);
+    }
+    let sets: Vec<NamedList> = library
+        .class_prompts
+        .iter()
+        .map(|set| NamedList {
+            name: set.name.clone(),
+            lines: set.classes.iter().map(|(class, _)| class.clone()).collect(),
+            is_mine: set.is_mine,
+        })
+        .collect();
+    any | named_lists(ui, cx, "Classes with texts of their own", TextField::Classes, &sets)
+}
+
+fn named_lists(ui: &mut Ui, cx: &mut Cx<'_>, title: &str, field: TextField, lists: &[NamedList]) -> bool {
+    let is_shown = |list: &&NamedList| {
+        let view = &cx.view.library;
+        let is_found = view.finds(&[&list.name]) || list.lines.iter().any(|line| view.finds(&[line]));
+        is_found && is_liked(cx, &format!("list {}", list.name))
+    };
+    let shown: Vec<&NamedList> = lists.iter().filter(is_shown).collect();
+    if shown.is_empty() {
+        return false;
+    }
+    heading(ui, title, false, false);
+    for list in shown {
+        let text = list.lines.join("\n");
+        let row = Row {
+            item: None,
+            name: &list.name,
+            about: &format!(
+                "{}: {}",
+                list.lines.len(),
+                list.lines.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+            ),
+            more: list.lines.iter().take(40).cloned().collect::<Vec<_>>().join("\n"),
+            is_on: cx.workbench.document().text(field).trim() == text.trim(),
+            effect: None,
+        };
+        if row.show_with_key(ui, cx, &format!("list {}", list.name)) {
+            cx.outbox.send(Command::Edit(Edit::SetText { field, text }));
+        }
+    }
+    true
+}
+
+fn heading(ui: &mut Ui, name: &str, builtin: bool, is_mine: bool) {
+    ui.add_space(4.0);
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(name).strong());
+        let note = match (builtin, is_mine) {
+            (true, _) => "known to the built-in models",
+            (false, true) => "yours",
+            (false, false) => return,
+        };
+        ui.label(RichText::new(note).small().color(theme::tokens(ui).faint));
+    });
+}

@@ -1,0 +1,197 @@
+//! The buttons above the list: what part of it is shown, importing and exporting, thumbnails, measuring.
+
+use egui::{RichText, Ui};
+
+use super::{LibraryView, Tab, create, filter::Filter, is_liked, shown_modifiers};
+use crate::prompt::exchange::Format;
+use crate::ui::shell::Cx;
+use crate::ui::theme;
+use crate::workbench::library::{Item, LibraryCommand};
+use crate::workbench::{Action, Command, ViewCommand};
+
+pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+        // As high as the buttons with icons.
+        ui.spacing_mut().interact_size.y = 32.0;
+        filter(ui, cx);
+        switches(ui, cx);
+        new_and_import(ui, cx);
+        ui.menu_button("Export…", |ui| export(ui, cx));
+    });
+    if has_pictures(cx) && !is_busy(cx) {
+        ui.horizontal_wrapped(|ui| pictures(ui, cx));
+    }
+    under_way(ui, cx);
+}
+
+/// The same in little room: most of it in a menu.
+pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+        ui.spacing_mut().interact_size.y = 32.0;
+        let view = &mut cx.view.library;
+        let chosen = view.tab;
+        let combo = egui::ComboBox::from_id_salt("library tab").width(96.0).selected_text(chosen.title());
+        combo.show_ui(ui, |ui| {
+            for tab in Tab::ALL {
+                ui.selectable_value(&mut view.tab, tab, tab.title());
+            }
+        });
+        if view.tab != chosen {
+            view.filter = Filter::All;
+        }
+        ui.menu_button("More", |ui| {
+            ui.set_min_width(200.0);
+            new_and_import(ui, cx);
+            ui.menu_button("Export…", |ui| export(ui, cx));
+            if has_pictures(cx) && !is_busy(cx) {
+                ui.separator();
+                pictures(ui, cx);
+            }
+        });
+        filter(ui, cx);
+        switches(ui, cx);
+    });
+    under_way(ui, cx);
+}
+
+fn switches(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let view = &mut cx.view.library;
+    if cx.icons.button(ui, "star", "Only favourites", view.only_favourites, true).clicked() {
+        view.only_favourites = !view.only_favourites;
+    }
+    if view.tab == Tab::Modifiers
+        && cx.icons.button(ui, "rows-3", "Lines about each modifier", !view.is_compact, true).clicked()
+    {
+        view.is_compact = !view.is_compact;
+    }
+}
+
+fn new_and_import(ui: &mut Ui, cx: &mut Cx<'_>) {
+    if ui.button("New…").on_hover_text("Keeps the selected words of the prompt, or what you type.").clicked() {
+        create::begin(ui, cx);
+    }
+    if ui.button("Import…").on_hover_text(Action::ImportLibrary.text().1).clicked() {
+        cx.outbox.act(Action::ImportLibrary, cx.workbench);
+    }
+}
+
+fn filter(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let view = &mut cx.view.library;
+    let choices = Filter::choices(view.tab, cx.workbench.library());
+    if choices.len() < 2 {
+        return;
+    }
+    let combo = egui::ComboBox::from_id_salt("library part").width(120.0).height(360.0);
+    let response = combo.selected_text(view.filter.title()).show_ui(ui, |ui| {
+        for choice in choices {
+            let title = choice.title();
+            ui.selectable_value(&mut view.filter, choice, title);
+        }
+    });
+    response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Part of the library"));
+}
+
+fn export(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let formats: &[Format] = match cx.view.library.tab {
+        Tab::Modifiers => &[Format::Modifiers, Format::EasyDiffusion],
+        Tab::Templates => {
+            &[Format::Templates, Format::StylesCsv, Format::Fooocus, Format::InvokeAi, Format::InvokeAiPreset]
+        }
+        Tab::Styles => &[Format::Styles, Format::StylesCsv, Format::Fooocus, Format::InvokeAi, Format::InvokeAiPreset],
+        Tab::Wildcards => &[Format::WildcardsYaml, Format::WildcardsJson, Format::WildcardsTxt],
+        Tab::ZeroShot => &[Format::ClipJson, Format::ClipPython, Format::ClipText, Format::Cupl, Format::Descriptors],
+    };
+    ui.set_min_width(220.0);
+    let LibraryView { only_mine, .. } = &mut cx.view.library;
+    ui.checkbox(only_mine, "Only what is mine");
+    ui.separator();
+    for format in formats {
+        if ui.button(format.name()).clicked() {
+            cx.outbox.send(Command::View(ViewCommand::ExportLibraryDialog(*format, *only_mine)));
+            ui.close();
+        }
+    }
+}
+
+/// Everything that the list below shows and that can be put on a prompt.
+fn shown_items(cx: &Cx<'_>) -> Vec<Item> {
+    let library = cx.workbench.library();
+    let view = &cx.view.library;
+    match view.tab {
+        Tab::Modifiers => {
+            let shown = library.modifiers.iter().flat_map(|category| shown_modifiers(cx, category));
+            shown.map(|one| Item::Modifier(one.text.clone())).collect()
+        }
+        Tab::Templates | Tab::Styles => {
+            let are_styles = view.tab == Tab::Styles;
+            let all = if are_styles { &library.styles } else { &library.templates };
+            let found = all.iter().filter(|one| {
+                view.finds(&[&one.name, &one.about, &one.text, &one.folder]) && view.filter.allows("", &one.folder)
+            });
+            let items = found
+                .map(|one| if are_styles { Item::Style(one.name.clone()) } else { Item::Template(one.name.clone()) });
+            items.filter(|item| is_liked(cx, &item.key())).collect()
+        }
+        Tab::Wildcards | Tab::ZeroShot => Vec::new(),
+    }
+}
+
+/// Whether what the tab shows can be put on a prompt.
+fn has_pictures(cx: &Cx<'_>) -> bool {
+    matches!(cx.view.library.tab, Tab::Modifiers | Tab::Templates | Tab::Styles)
+}
+
+/// Whether thumbnails are rendered or effects measured.
+fn is_busy(cx: &Cx<'_>) -> bool {
+    let shelf = cx.workbench.shelf();
+    shelf.thumbnails().progress().is_some() || shelf.effects().progress().is_some()
+}
+
+/// What renders thumbnails and measures.
+fn pictures(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let help = "Makes a small picture of what each of the shown ones does to the current prompt, with your model. They are kept.";
+    if ui.button("Render thumbnails").on_hover_text(help).clicked() {
+        cx.outbox.send(Command::Library(LibraryCommand::RenderThumbnails(shown_items(cx))));
+    }
+    if cx.view.library.tab != Tab::Modifiers {
+        return;
+    }
+    let help = "Makes pictures of the same seeds with and without each of the shown modifiers and compares them with the CLIP model.";
+    if ui.button("Measure effects").on_hover_text(help).clicked() {
+        let modifiers = shown_items(cx).iter().map(|item| item.name().to_owned()).collect();
+        let seeds = cx.view.library.seeds;
+        cx.outbox.send(Command::Library(LibraryCommand::Measure { modifiers, seeds }));
+    }
+    let seeds = &mut cx.view.library.seeds;
+    let drag = ui.add(egui::DragValue::new(seeds).range(2..=32).speed(0.1).suffix(" seeds"));
+    drag.widget_info(|| egui::WidgetInfo::labeled(egui::Role::SpinButton, true, "Seeds to measure over"));
+}
+
+/// How far rendering and measuring are, and what the bars mean once something was measured.
+fn under_way(ui: &mut Ui, cx: &Cx<'_>) {
+    let shelf = cx.workbench.shelf();
+    if let Some((done, total)) = shelf.thumbnails().progress() {
+        progress(ui, cx, "Thumbnails", done, total, LibraryCommand::StopThumbnails);
+    }
+    if let Some((done, total)) = shelf.effects().progress() {
+        progress(ui, cx, "Measuring", done, total, LibraryCommand::StopMeasuring);
+    }
+    if cx.view.library.tab == Tab::Modifiers && shelf.effects().any() {
+        let text = "Bars: above, how much the picture changes (a whole bar is what another seed changes); below, how the fit to the prompt does.";
+        let text = RichText::new(text).small().color(theme::tokens(ui).faint);
+        ui.add(egui::Label::new(text).wrap());
+    }
+}
+
+fn progress(ui: &mut Ui, cx: &Cx<'_>, what: &str, done: usize, total: usize, stop: LibraryCommand) {
+    ui.horizontal(|ui| {
+        if cx.icons.button(ui, "x", &format!("Stop {}", what.to_lowercase()), false, true).clicked() {
+            cx.outbox.send(Command::Library(stop));
+        }
+        let bar = egui::ProgressBar::new(done as f32 / total.max(1) as f32);
+        let text = format!("{what}: {done} of {total}");
+        ui.add(bar.text(text).desired_height(20.0).desired_width(ui.available_width()));
+    });
+}
