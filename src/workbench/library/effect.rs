@@ -159,6 +159,17 @@ impl Measurement {
         cache::key(&(&self.without, &self.with, &self.clip), &[&self.without.model, &self.clip])
     }
 
+    /// The share that is done, from 0 to 1: making the pictures takes almost all of the time.
+    pub fn fraction(&self) -> f32 {
+        match (&self.stage, self.embeddings_without.is_empty()) {
+            (Stage::Without, _) => 0.0,
+            (Stage::EmbedWithout(_), _) | (Stage::With, false) => 0.5,
+            (Stage::With, true) => 0.0,
+            (Stage::EmbedWith(_) | Stage::Texts, _) => 0.95,
+            (Stage::Done, _) => 1.0,
+        }
+    }
+
     /// The next job; `None` when all is done.
     pub fn next(&self) -> Option<JobSpec> {
         let embed = |inputs| JobSpec::Embed(EmbedSpec { model: self.clip.clone(), inputs });

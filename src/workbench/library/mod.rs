@@ -201,6 +201,11 @@ impl Effects {
         self.running.as_ref().map(|_| (self.done, self.total))
     }
 
+    /// The share of the modifier that is being measured, from 0 to 1.
+    pub fn fraction(&self) -> f32 {
+        self.running.as_ref().map_or(0.0, |(measurement, _)| measurement.fraction())
+    }
+
     /// The modifier that is being measured.
     pub fn running(&self) -> Option<&str> {
         self.running.as_ref().map(|(measurement, _)| measurement.modifier())
