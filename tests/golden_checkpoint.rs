@@ -9,7 +9,7 @@ use maquette::base::geom::Extent;
 use maquette::base::task::TaskCx;
 use maquette::job::ModelRef;
 use maquette::job::sampling::{Emphasis, Sampling};
-use maquette::job::spec::GenerateSpec;
+use maquette::job::spec::{CountTokensSpec, GenerateSpec};
 use maquette::models::clip::TextTower;
 use maquette::models::diffusion::{AddedText, Autoencoder, Conditions, Source, Unet, Vae};
 use maquette::models::files::checkpoint::{Checkpoint, Kind};
@@ -84,7 +84,25 @@ fn a_single_file_is_a_model_like_any_other() {
     let (keep, _, files) = open("sd1");
     let cx = TaskCx::detached();
     let model = Diffusion::load(&files, DType::F32, &Device::Cpu, &cx).unwrap();
-    assert_eq!(model.count_tokens(&["a red cube".to_owned()], Emphasis::default()).unwrap()[0].tokens, 3);
+    let spec = CountTokensSpec {
+        model: ModelRef::builtin(),
+        prompt: "a (red:1.2) cube AND b".to_owned(),
+        negative: r"blur, \(text\)".to_owned(),
+        emphasis: Emphasis::default(),
+        steps: 20,
+    };
+    let (prompt, negative) = model.tokens(&spec).unwrap();
+    assert_eq!((prompt.count.tokens, prompt.parts.len(), negative.parts.len()), (3, 2, 1));
+    // Each token knows its place in what was written, brackets and escapes or not.
+    let shown = |text: &str, part: &[maquette::job::output::EncoderTokens]| -> Vec<(String, f32)> {
+        let tokens = part[0].chunks.iter().flatten();
+        tokens.map(|token| (text[token.span.clone()].trim().to_owned(), token.weight)).collect()
+    };
+    let own =
+        |list: &[(&str, f32)]| list.iter().map(|(text, weight)| ((*text).to_owned(), *weight)).collect::<Vec<_>>();
+    assert_eq!(shown(&spec.prompt, &prompt.parts[0]), own(&[("a", 1.0), ("red", 1.2), ("cube", 1.0)]));
+    assert_eq!(shown(&spec.prompt, &prompt.parts[1]), own(&[("b", 1.0)]));
+    assert!(shown(&spec.negative, &negative.parts[0]).iter().any(|(text, _)| text == "text"));
     let path = keep.path().join("some model.safetensors");
     assert_eq!(files.sha256(&["unet/config.json"], &cx).unwrap(), sha256_of(&path, &cx).unwrap());
     let pad = |folder: &str| {

@@ -13,9 +13,9 @@ use maquette::base::task::TaskCx;
 use maquette::job::ModelRef;
 use maquette::job::latents::Latents;
 use maquette::job::nets::OtherNets;
-use maquette::job::output::Generated;
+use maquette::job::output::{Generated, TokenCount};
 use maquette::job::sampling::{Emphasis, Sampler, Sampling};
-use maquette::job::spec::{GenerateSpec, InitSpec};
+use maquette::job::spec::{CountTokensSpec, GenerateSpec, InitSpec};
 use maquette::models::diffusion::{Vae, own_side};
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
@@ -74,11 +74,14 @@ fn model(name: &str) -> (TempDir, ModelFiles) {
 }
 
 fn load(name: &str) -> Diffusion {
-    Diffusion::load(&model(name).1, DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap()
+    let ((_folder, files), cx) = (model(name), TaskCx::detached());
+    Diffusion::load(&files, DType::F32, &Device::Cpu, &cx).unwrap().keeping_parts(&cx).unwrap()
 }
 
-fn conditioner(name: &str) -> Conditioner {
-    Conditioner::load(&model(name).1, DType::F32, &Device::Cpu).unwrap()
+/// It reads its towers when they are needed; its folder is there as long as the first value is.
+fn conditioner(name: &str) -> (TempDir, Conditioner) {
+    let (folder, files) = model(name);
+    (folder, Conditioner::load(&files, DType::F32, &Device::Cpu).unwrap())
 }
 
 fn expected() -> HashMap<String, Tensor> {
@@ -187,7 +190,7 @@ fn pictures_of_a_refiner_equal_diffusers() {
 fn skipped_layers_equal_diffusers() {
     let (expected, cx) = (expected(), TaskCx::detached());
     for name in ["two", "xl"] {
-        let conditioner = conditioner(name);
+        let (_folder, conditioner) = conditioner(name);
         let read = |clip_skip: Option<u32>| {
             let reading = Reading { clip_skip, ..Reading::default() };
             conditioner.encode(&fragments(PROMPT, Emphasis::default()), 1, reading, &cx)
@@ -227,7 +230,7 @@ fn weighted_and_long_prompts_equal_the_programs_they_come_from() {
     assert!(cases.len() > 30);
     let conditioners = HashMap::from(["two", "xl"].map(|name| (name, conditioner(name))));
     for case in &cases {
-        let conditioner = &conditioners[case["model"].as_str().unwrap()];
+        let (_, conditioner) = &conditioners[case["model"].as_str().unwrap()];
         let fragments = weighted(&case["fragments"]);
         let emphasis: Emphasis = case["emphasis"].as_str().unwrap().parse().unwrap();
         let reading = Reading { emphasis, ..Reading::default() };
@@ -296,13 +299,14 @@ fn what_is_no_word_is_not_read() {
     let named = make("a cube<lora:thing:0.5>");
     assert_eq!(named.latents, plain.latents);
     assert!(named.remarks[0].contains("<lora:thing…>"), "{:?}", named.remarks);
-    let counts = model.count_tokens(&["a [cube:red:3] AND ([a, blue])".to_owned()], Emphasis::A1111).unwrap();
-    assert_eq!((counts[0].tokens, counts[0].chunks), (model_tokens(&model, "a, blue"), 1));
+    let count = token_count(&model, "a [cube:red:3] AND ([a, blue])", Emphasis::A1111);
+    assert_eq!((count.tokens, count.chunks), (token_count(&model, "a, blue", Emphasis::None).tokens, 1));
 }
 
-/// Tokens of a text without brackets.
-fn model_tokens(model: &Diffusion, text: &str) -> usize {
-    model.count_tokens(&[text.to_owned()], Emphasis::None).unwrap()[0].tokens
+fn token_count(model: &Diffusion, text: &str, emphasis: Emphasis) -> TokenCount {
+    let (prompt, negative) = (text.to_owned(), String::new());
+    let spec = CountTokensSpec { model: ModelRef::builtin(), prompt, negative, emphasis, steps: 20 };
+    model.tokens(&spec).unwrap().0.count
 }
 
 #[test]
@@ -318,7 +322,7 @@ fn calls_of_a_net_belong_to_steps() {
 
 #[test]
 fn weights_that_do_not_count_change_nothing() {
-    let (conditioner, cx) = (conditioner("xl"), TaskCx::detached());
+    let ((_folder, conditioner), cx) = (conditioner("xl"), TaskCx::detached());
     let read = |text: &str, emphasis: Emphasis| -> Result<Vec<f64>> {
         let reading = Reading { emphasis, ..Reading::default() };
         Ok(numbers(&conditioner.encode(&fragments(text, emphasis), 1, reading, &cx)?.states))
@@ -340,7 +344,7 @@ fn weights_that_do_not_count_change_nothing() {
 fn both_prompts_are_filled_up_to_as_many_chunks() {
     let cx = TaskCx::detached();
     for (name, is_zero) in [("xl", true), ("two", false)] {
-        let conditioner = conditioner(name);
+        let (_folder, conditioner) = conditioner(name);
         let long = fragments(&"red cube, ".repeat(21), Emphasis::A1111);
         let chunks = conditioner.chunks([&*long, &fragments("", Emphasis::A1111)]).unwrap();
         assert_eq!(chunks, 3);

@@ -147,13 +147,13 @@ fn what_the_prompt_names_is_found_or_said_to_be_missing() {
     let mut harness = window_with_steering(root.path());
     click(&mut harness, "mood in the negative prompt");
     assert_eq!(app(&harness).workbench().document().negative, "mood");
-    harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").focus();
+    command(&mut harness, "Edit prompt");
     harness.event(egui::Event::Text("<lora:ink:0.5> ".to_owned()));
     harness.run_steps(3);
     let made = generate(&mut harness);
     assert_eq!(made.embeddings[0].path, root.path().join("mine/mood.pt"));
     assert_eq!((made.loras[0].unet_strength, made.loras.len()), (0.5, 1));
-    harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").focus();
+    command(&mut harness, "Edit prompt");
     harness.event(egui::Event::Text("<lora:nothing:1>".to_owned()));
     wait(&mut harness, |app| app.workbench().preview().failure().is_some_and(|text| text.contains("Looked in")));
     assert!(says(&harness, &root.path().join("mine").display().to_string()));
@@ -169,9 +169,9 @@ fn a_control_net_steers_by_the_canvas_or_by_a_file() {
     let mut harness = window_with_steering(root.path());
     click(&mut harness, "Add ControlNet…");
     click(&mut harness, "edges");
-    assert!(says(&harness, "There is no picture on the canvas."));
-    command(&mut harness, "Generate");
-    assert!(app(&harness).workbench().notices().iter().any(|notice| notice.text.contains("follows the canvas")));
+    let canvas = app(&harness).workbench().document().canvas.as_ref().unwrap().picture.clone();
+    assert_eq!(generate(&mut harness).nets.controls[0].picture, canvas);
+    command(&mut harness, "Show steering");
     click(&mut harness, "File…");
     harness.event(egui::Event::Text(golden("pickle/picture.png").display().to_string()));
     harness.run_steps(2);

@@ -45,8 +45,10 @@ fn generate(prompt: &str, steps: u32) -> JobSpec {
 fn tokens() -> JobSpec {
     JobSpec::CountTokens(CountTokensSpec {
         model: ModelRef::builtin(),
-        texts: vec!["a b".into()],
+        prompt: "a b".into(),
+        negative: String::new(),
         emphasis: Default::default(),
+        steps: 20,
     })
 }
 
@@ -237,7 +239,7 @@ fn typing_makes_the_preview_and_the_lens_follow() {
             && w.preview().live().is_some_and(|live| live.is_final && live.spec.prompt == "a cat")
     };
     settle(&mut workbench, &mut now, follows);
-    assert_eq!(workbench.token_counts().map(|(prompt, _)| prompt.tokens), Some(2));
+    assert_eq!(workbench.tokens().map(|read| read.tokens[0].count.tokens), Some(2));
 }
 
 #[test]

@@ -60,8 +60,8 @@ pub(super) enum Command {
     Generate(Box<Generate>),
     /// Show where in a picture phrases are
     Heatmap(Heatmap),
-    /// Compare class templates on pictures
-    Compare(Compare),
+    /// Compare class templates on pictures; or, by a command of its own, variants of a prompt and its settings
+    Compare(Box<Compare>),
     /// Write unit-norm embeddings of pictures or texts
     Embed(Embed),
     /// Time the parts of a model
@@ -214,7 +214,24 @@ pub(super) struct Heatmap {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Compare {
+    #[command(flatten)]
+    pub(super) classes: Option<CompareClasses>,
+    #[command(subcommand)]
+    pub(super) command: Option<CompareCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CompareCommand {
+    /// Make pictures of a prompt and its settings in variants: a grid that can be resumed, as a page with labels and a table
+    Grid(super::grid::Grid),
+    /// Find which parts of a prompt carry the picture: each is left out in turn
+    Words(super::words::Words),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct CompareClasses {
     /// File of class names, one a line
     #[arg(long)]
     pub(super) classes: PathBuf,

@@ -1,14 +1,26 @@
-//! `maquette compare`: class templates on pictures.
+//! `maquette compare`: class templates on pictures; its commands are in `grid` and `words`.
 
-use super::args::Compare;
+use super::args::{Compare, CompareClasses, CompareCommand};
 use super::json;
 use super::session::{self, Failure, Session, say, wrong_answer};
+use super::{grid, words};
 use crate::job::output::ZeroShotTable;
 use crate::job::spec::{MarkedPicture, ZeroShotSpec};
 use crate::job::{JobOutput, JobSpec};
 use crate::prompt::template::{has_class_hole, lines};
 
 pub(super) fn run(args: &Compare, session: &mut Session) -> Result<(), Failure> {
+    match (&args.command, &args.classes) {
+        (Some(CompareCommand::Grid(grid)), _) => grid::run(grid, session),
+        (Some(CompareCommand::Words(words)), _) => words::run(words, session),
+        (None, Some(args)) => classes(args, session),
+        (None, None) => {
+            Err(Failure::BadInput("name --classes, --templates and --image, or a command: grid, words".to_owned()))
+        }
+    }
+}
+
+fn classes(args: &CompareClasses, session: &mut Session) -> Result<(), Failure> {
     if let Some(out) = &args.out {
         session::check_out(out)?;
     }

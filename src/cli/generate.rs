@@ -59,7 +59,8 @@ fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     Some(Extent::new(side, side))
 }
 
-fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
+/// The request that the arguments stand for.
+pub(super) fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,
         Some(path) => Some(InitSpec {

@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod compare;
 mod generate;
+mod grid;
 mod heatmap;
 mod json;
 mod library;
@@ -15,9 +16,11 @@ mod models;
 mod nets;
 mod others;
 mod prompt;
+mod runs;
 mod session;
 mod tour;
 mod tour_report;
+mod words;
 
 use std::process::ExitCode;
 

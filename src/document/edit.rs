@@ -1,6 +1,6 @@
 //! The changes that can be made to a document, each a value that can be logged, tested and replayed.
 
-use super::{Canvas, Document, Steering};
+use super::{Canvas, Document, PromptTab, Steering};
 use crate::base::geom::{ImagePoint, ImageRect};
 use crate::base::pixels::{Paint, Picture};
 use crate::job::annotation::{Mark, MarkShape};
@@ -45,6 +45,12 @@ pub enum Edit {
         /// By what.
         text: String,
     },
+    /// Opens another prompt as a tab behind the one that is worked on, and goes there.
+    AddPrompt(PromptTab),
+    /// Goes to another prompt, by its place among the tabs.
+    SelectPrompt(usize),
+    /// Closes a prompt, by its place among the tabs.
+    ClosePrompt(usize),
     /// Replaces the templates and styles in use.
     SetStack(Vec<Applied>),
     /// Replaces the sampling parameters.
@@ -104,6 +110,9 @@ impl Edit {
             Self::SetText { field: TextField::LensPhrase, .. } => "edit lens phrase",
             Self::SetText { field: TextField::Classes, .. } => "edit classes",
             Self::SetText { field: TextField::Templates, .. } => "edit templates",
+            Self::AddPrompt(_) => "open prompt",
+            Self::SelectPrompt(_) => "switch prompt",
+            Self::ClosePrompt(_) => "close prompt",
             Self::SetStack(_) => "change templates",
             Self::SetSampling(_) => "change sampling",
             Self::SetStrength(_) => "change strength",
@@ -148,6 +157,9 @@ pub enum EditError {
     /// No mark is there to change.
     #[error("there is no mark to change")]
     NoMark,
+    /// There is no such prompt, or no other.
+    #[error("there is no such prompt, or it is the only one")]
+    NoPrompt,
     /// A number is not one, or lies outside its range.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
@@ -166,6 +178,10 @@ impl Document {
                 self.canvas = Some(Canvas::new(known.unwrap_or(picture).clone(), name.clone()));
             }
             Edit::SetText { field, text } => self.text_mut(*field).clone_from(text),
+            Edit::AddPrompt(tab) => self.add_tab(tab.clone()),
+            Edit::SelectPrompt(index) if self.select_tab(*index) => {}
+            Edit::ClosePrompt(index) if self.close_tab(*index) => {}
+            Edit::SelectPrompt(_) | Edit::ClosePrompt(_) => return Err(EditError::NoPrompt),
             Edit::SetStack(stack) => self.stack.clone_from(stack),
             Edit::SetSampling(sampling) => {
                 if !(1..=Sampling::MAX_STEPS).contains(&sampling.steps) {
@@ -217,6 +233,9 @@ impl Document {
             Edit::ClearMarks => canvas.marks.clear(),
             Edit::OpenPicture { .. }
             | Edit::SetText { .. }
+            | Edit::AddPrompt(_)
+            | Edit::SelectPrompt(_)
+            | Edit::ClosePrompt(_)
             | Edit::SetStack(_)
             | Edit::SetSampling(_)
             | Edit::SetStrength(_)

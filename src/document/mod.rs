@@ -6,10 +6,12 @@
 mod edit;
 mod history;
 mod steering;
+mod tabs;
 
 pub use edit::{Edit, EditError, TextField};
 pub use history::History;
 pub use steering::{ControlChoice, ControlPicture, LoraChoice, Steering};
+pub use tabs::{PromptTab, PromptTabs};
 
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
@@ -27,6 +29,10 @@ pub struct Document {
     pub prompt: String,
     /// What to steer away from.
     pub negative: String,
+    /// The prompts of the other tabs, in order.
+    pub waiting: Vec<PromptTab>,
+    /// Where this one stands among them: at most their number.
+    pub tab: usize,
     /// The templates and styles that are laid over both, in this order.
     pub stack: Vec<Applied>,
     /// How previews and pictures are sampled.
@@ -77,6 +83,8 @@ impl Default for Document {
             canvas: None,
             prompt: String::new(),
             negative: String::new(),
+            waiting: Vec::new(),
+            tab: 0,
             stack: Vec::new(),
             sampling: Sampling::default(),
             strength: 0.9,
@@ -116,6 +124,7 @@ impl Document {
             let mask = theirs.map_or_else(|| mine.extent().area(), |c| mine.mask.bytes_not_shared_with(&c.mask));
             picture + mask
         });
-        texts + canvas + self.steering.bytes_not_shared_with(&other.steering)
+        let waiting: usize = self.waiting.iter().map(|tab| tab.prompt.len() + tab.negative.len()).sum();
+        texts + waiting + canvas + self.steering.bytes_not_shared_with(&other.steering)
     }
 }

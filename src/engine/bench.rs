@@ -58,13 +58,16 @@ pub(super) fn run(backend: &CandleBackend, spec: &BenchSpec, cx: &TaskCx<'_>) ->
 /// One run of a part.
 type Part<'a> = dyn Fn(&TaskCx<'_>) -> Result<Vec<f32>, JobError> + 'a;
 
+/// What is done with each part, by its number.
+type Each<'a> = dyn Fn(usize, &Part<'_>) -> Result<Vec<f32>, JobError> + 'a;
+
 /// What `each` makes of the parts that the model has; how long its loading took is added to `loading`.
 fn parts(
     backend: &CandleBackend,
     spec: &BenchSpec,
     cx: &TaskCx<'_>,
     loading: &Cell<Option<Timing>>,
-    each: &dyn Fn(usize, &Part<'_>) -> Result<Vec<f32>, JobError>,
+    each: &Each<'_>,
 ) -> Result<Outputs, JobError> {
     let explain = |error| job_error("Bench", error);
     let numbers = |tensor: Result<Tensor, ModelError>| -> Result<Vec<f32>, JobError> {

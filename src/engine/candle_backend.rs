@@ -153,8 +153,9 @@ impl CandleBackend {
     }
 
     fn count_tokens(&self, spec: &CountTokensSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let counts = self.diffusion(&spec.model, cx)?.count_tokens(&spec.texts, spec.emphasis);
-        counts.map(JobOutput::TokenCounts).map_err(|error| job_error("Counting", error))
+        let read = self.diffusion(&spec.model, cx)?.tokens(spec);
+        read.map(|(prompt, negative)| JobOutput::Tokens { prompt, negative })
+            .map_err(|error| job_error("Counting", error))
     }
 
     fn check_quality(&self, spec: &CheckQualitySpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {

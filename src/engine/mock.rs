@@ -5,8 +5,8 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::output::{
-    BenchReport, Bound, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport, Scoring, Timing,
-    TokenCount, ZeroShotImage, ZeroShotTable,
+    BenchReport, Bound, EncoderTokens, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport,
+    Scoring, Timing, TokenCount, TokenText, TokenizedText, ZeroShotImage, ZeroShotTable,
 };
 use crate::job::spec::{EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
 use crate::job::{JobError, JobOutput, JobSpec};
@@ -55,12 +55,9 @@ impl Backend for MockBackend {
 pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
     cx.checkpoint()?;
     Ok(match spec {
-        JobSpec::CountTokens(spec) => JobOutput::TokenCounts(
-            spec.texts
-                .iter()
-                .map(|t| TokenCount { tokens: t.split_whitespace().count(), limit: 75, chunks: 1 })
-                .collect(),
-        ),
+        JobSpec::CountTokens(spec) => {
+            JobOutput::Tokens { prompt: words(&spec.prompt), negative: words(&spec.negative) }
+        }
         JobSpec::Heatmap(spec) => JobOutput::Heatmaps(heatmaps(spec)),
         JobSpec::ZeroShot(spec) => JobOutput::ZeroShot(zero_shot(spec)),
         JobSpec::Generate(spec) => JobOutput::Pictures(generated(spec, cx)?),
@@ -104,6 +101,18 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
             },
         }),
     })
+}
+
+/// Each word is a token; 75 make a chunk.
+fn words(text: &str) -> TokenizedText {
+    let token = |word: &str| {
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        TokenText { text: word.to_owned(), weight: 1.0, span: start..start + word.len() }
+    };
+    let tokens: Vec<TokenText> = text.split_whitespace().map(token).collect();
+    let chunks: Vec<Vec<TokenText>> = tokens.chunks(75).map(<[_]>::to_vec).collect();
+    let count = TokenCount { tokens: tokens.len(), limit: 75, chunks: chunks.len().max(1) };
+    TokenizedText { count, parts: vec![vec![EncoderTokens { limit: 75, chunks }]] }
 }
 
 fn heatmaps(spec: &HeatmapSpec) -> Heatmaps {

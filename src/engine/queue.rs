@@ -19,6 +19,8 @@ pub enum InteractiveKind {
     Heatmap,
     /// Zero-shot scores.
     Scores,
+    /// The parts of the prompt.
+    Words,
     /// The live preview.
     Preview,
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One LoRA file at work.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraUse {
     /// The file, or a folder with one.
     pub path: PathBuf,
@@ -18,7 +18,7 @@ pub struct LoraUse {
 }
 
 /// A learned word (a textual inversion) that prompts may name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingUse {
     /// The file.
     pub path: PathBuf,

@@ -8,8 +8,13 @@ use crate::base::pixels::Picture;
 /// What a finished job gives back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JobOutput {
-    /// One count for each text.
-    TokenCounts(Vec<TokenCount>),
+    /// How prompts are read.
+    Tokens {
+        /// The prompt.
+        prompt: TokenizedText,
+        /// The negative prompt.
+        negative: TokenizedText,
+    },
     /// One map for each phrase.
     Heatmaps(Heatmaps),
     /// Logits and probabilities.
@@ -25,7 +30,7 @@ pub enum JobOutput {
 }
 
 /// How long a text is for a tokenizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TokenCount {
     /// Tokens of the text, without the two that mark start and end.
     pub tokens: usize,
@@ -33,6 +38,35 @@ pub struct TokenCount {
     pub limit: usize,
     /// How often it reads: a longer text is read in chunks.
     pub chunks: usize,
+}
+
+/// A prompt as the tokenizers of a model read it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TokenizedText {
+    /// Of its longest part at any step, for the first encoder.
+    pub count: TokenCount,
+    /// The parts that `AND` joins, as they are at the first step, for each encoder.
+    pub parts: Vec<Vec<EncoderTokens>>,
+}
+
+/// The tokens of one text for one encoder.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EncoderTokens {
+    /// How many tokens it reads at once.
+    pub limit: usize,
+    /// The chunks that it reads one at a time, without the marks around them.
+    pub chunks: Vec<Vec<TokenText>>,
+}
+
+/// One token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenText {
+    /// What it stands for, or its name in the vocabulary if it stands for no text of its own.
+    pub text: String,
+    /// How much it counts.
+    pub weight: f32,
+    /// Its place in the prompt that the user wrote, in bytes.
+    pub span: std::ops::Range<usize>,
 }
 
 /// Similarities over a grid of patches: row by row from the top.

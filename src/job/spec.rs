@@ -1,6 +1,7 @@
 //! The requests. One value each, holding everything that the result depends on.
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::annotation::Mark;
 use super::latents::Latents;
@@ -47,15 +48,19 @@ impl JobSpec {
     }
 }
 
-/// Texts to count the tokens of.
+/// Prompts to count the tokens of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CountTokensSpec {
     /// Whose tokenizer.
     pub model: ModelRef,
-    /// The texts.
-    pub texts: Vec<String>,
+    /// A prompt.
+    pub prompt: String,
+    /// A negative prompt: it has one part and names no extra networks.
+    pub negative: String,
     /// What weights in them do; it decides whether brackets are words.
     pub emphasis: Emphasis,
+    /// Steps of the sampler, for schedules.
+    pub steps: u32,
 }
 
 /// A picture with the marks that are to be seen on it.
@@ -229,6 +234,16 @@ pub struct GenerateSpec {
     /// The learned words that the prompts may name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<EmbeddingUse>,
+}
+
+impl GenerateSpec {
+    /// Tells requests apart: the SHA-256 of everything that the picture depends on, in hexadecimal. Pictures, masks and noise count by
+    /// their own hashes, a model by its name.
+    pub fn hash(&self) -> String {
+        // Serialising plain values cannot fail; if it ever did, the request's own text would still tell it apart.
+        let record = serde_json::to_string(self).unwrap_or_else(|_| format!("{self:?}"));
+        format!("{:x}", Sha256::digest(record))
+    }
 }
 
 /// Pictures or texts to embed.

@@ -7,10 +7,13 @@ use super::error::Result;
 use crate::base::heap::Returning;
 use crate::base::task::TaskCx;
 
+/// Reads a net.
+type Load<T> = Box<dyn Fn(&TaskCx<'_>) -> Result<T>>;
+
 /// One net of a model.
 pub struct Part<T> {
     net: RefCell<Option<Rc<T>>>,
-    load: Box<dyn Fn(&TaskCx<'_>) -> Result<T>>,
+    load: Load<T>,
 }
 
 impl<T> Part<T> {

@@ -208,6 +208,24 @@ impl ClipTokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// As [`Self::words`], each with the bytes of `text` that it stands for; all of them where the text is changed before it is read.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn placed_words(&self, text: &str) -> Result<Vec<(u32, std::ops::Range<usize>)>> {
+        let cleaned = self.cleaning.clean(text);
+        let encoding =
+            self.inner.encode(&*cleaned, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
+        let is_same = *cleaned == *text;
+        let places = encoding.get_offsets().iter().map(|(from, to)| if is_same { *from..*to } else { 0..text.len() });
+        Ok(encoding.get_ids().iter().copied().zip(places).collect())
+    }
+
+    /// The token as its vocabulary has it; empty if there is none of this number.
+    pub fn token(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_default()
+    }
+
     /// At most [`Self::limit`] tokens between start and end, filled up to the context length with the padding token.
     pub fn framed(&self, words: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut ids: Vec<u32> = self.start.into_iter().chain(words.take(self.limit())).chain([self.end]).collect();

@@ -18,6 +18,8 @@ pub(super) struct Token {
     pub(super) weight: f64,
     /// Which of the fragments it comes from.
     pub(super) fragment: usize,
+    /// The bytes of the fragment's text that it stands for: from and to.
+    pub(super) place: (usize, usize),
 }
 
 /// The tokens of one chunk, without the marks around them.
@@ -46,19 +48,23 @@ pub(super) fn chunks(fragments: &[Fragment], tokenizer: &ClipTokenizer, learned:
             items.push(Item::Break);
             continue;
         }
-        let token = |id| Item::Token(Token { id, weight: fragment.weight, fragment: index });
+        let token = |id, place| Item::Token(Token { id, weight: fragment.weight, fragment: index, place });
+        let text_at = |text: &str, start: usize| -> Result<Vec<Item>> {
+            let words = tokenizer.placed_words(text)?.into_iter();
+            Ok(words.map(|(id, place)| token(id, (start + place.start, start + place.end))).collect())
+        };
         if learned.words.is_empty() {
-            items.extend(tokenizer.words(&fragment.text)?.into_iter().map(token));
+            items.extend(text_at(&fragment.text, 0)?);
             continue;
         }
-        for piece in words::split(&fragment.text, learned.words) {
+        for (piece, place) in words::split(&fragment.text, learned.words) {
             match piece {
-                Piece::Text(text) => items.extend(tokenizer.words(text)?.into_iter().map(token)),
+                Piece::Text(text) => items.extend(text_at(text, place.start)?),
                 Piece::Word(word) => {
                     let length = learned.words.get(word).map_or(0, |word| word.embedding.len());
                     let first = learned.first_ids.get(word).copied().unwrap_or(0);
                     items.push(Item::Together(length));
-                    items.extend((first..first + length as u32).map(token));
+                    items.extend((first..first + length as u32).map(|id| token(id, (place.start, place.end))));
                 }
             }
         }
@@ -116,7 +122,7 @@ mod tests {
     fn packed(text: &str, limit: usize) -> Vec<String> {
         let item = |c: char| match c {
             '|' => Item::Break,
-            _ => Item::Token(Token { id: c.into(), weight: 1.0, fragment: 0 }),
+            _ => Item::Token(Token { id: c.into(), weight: 1.0, fragment: 0, place: (0, 0) }),
         };
         let items: Vec<Item> = text.chars().map(item).collect();
         let letter = |token: &Token| char::from_u32(token.id).unwrap_or('?');

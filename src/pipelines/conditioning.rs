@@ -191,6 +191,11 @@ impl Conditioner {
         self.known.borrow_mut().clear();
     }
 
+    /// The text encoders, in the order of their folders; at least one.
+    pub(super) fn encoders(&self) -> &[TextEncoder] {
+        &self.encoders
+    }
+
     /// The length of a prompt.
     ///
     /// # Errors

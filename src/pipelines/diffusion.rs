@@ -14,16 +14,16 @@ use super::inpaint::{Inpainting, NetKind, Reader};
 use super::latent_preview::{self, LatentPreview};
 use super::loras::{Changed, Loras};
 use super::sample::{Run, steps_made};
-use super::script::all_texts;
 use super::text_encoder::Reading;
+use super::tokens;
 use super::words::Word;
 use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::base::task::{Progress, TaskCx};
 use crate::job::latents::Latents;
-use crate::job::output::{Generated, TokenCount};
+use crate::job::output::{Generated, TokenizedText};
 use crate::job::sampling::{Emphasis, Sampling, Schedule};
-use crate::job::spec::GenerateSpec;
+use crate::job::spec::{CountTokensSpec, GenerateSpec};
 use crate::models::diffusion::{Autoencoder, Codec, TinyVae, Unet, UnetConfig};
 use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
@@ -129,20 +129,13 @@ impl Diffusion {
         Ok(Self { frees_parts: false, ..self })
     }
 
-    /// Lengths of `texts`, with weights of this kind, for the model's own tokenizer: of what is longest at any step.
+    /// How the model's own tokenizers read prompt and negative prompt.
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn count_tokens(&self, texts: &[String], emphasis: Emphasis) -> Result<Vec<TokenCount>> {
-        let count = |text: &String| {
-            let mut longest = self.conditioner.count(&[])?;
-            for fragments in all_texts(text, emphasis) {
-                let count = self.conditioner.count(&fragments)?;
-                longest = if count.tokens > longest.tokens { count } else { longest };
-            }
-            Ok(longest)
-        };
-        texts.iter().map(count).collect()
+    pub fn tokens(&self, spec: &CountTokensSpec) -> Result<(TokenizedText, TokenizedText)> {
+        let read = |text: &str, is_negative| tokens::read(&self.conditioner, text, is_negative, spec);
+        Ok((read(&spec.prompt, false)?, read(&spec.negative, true)?))
     }
 
     /// Makes the pictures of `spec`.

@@ -16,6 +16,7 @@ mod loras;
 mod sample;
 mod script;
 mod text_encoder;
+mod tokens;
 mod weighting;
 mod words;
 

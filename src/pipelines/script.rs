@@ -10,9 +10,6 @@ use crate::prompt::schedule::{Schedule, Timing};
 use crate::prompt::source::Traced;
 use crate::prompt::stages::Stages;
 
-/// For how many steps a prompt is read when only its length is asked for.
-const COUNTED_STEPS: u32 = 20;
-
 /// Weighted fragments of one of the prompts that steer together, and how strongly it steers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Words {
@@ -80,7 +77,16 @@ fn negative(text: &str, steps: u32, emphasis: Emphasis) -> Spans<Vec<Fragment>> 
 }
 
 /// All texts that a prompt has at some step.
-pub(super) fn all_texts(text: &str, emphasis: Emphasis) -> Vec<Vec<Fragment>> {
-    let spans = prompt(&Stages::new(text, COUNTED_STEPS), emphasis);
+pub(super) fn all_texts(text: &str, is_negative: bool, steps: u32, emphasis: Emphasis) -> Vec<Vec<Fragment>> {
+    if is_negative {
+        return negative(text, steps, emphasis).into_iter().map(|(_, fragments)| fragments).collect();
+    }
+    let spans = prompt(&Stages::new(text, steps), emphasis);
     spans.into_iter().flat_map(|(_, parts)| parts).map(|words| words.fragments).collect()
+}
+
+/// A negative prompt at the first step.
+pub(super) fn negative_text(text: &str, steps: u32) -> Traced {
+    let (text, _) = comment::strip(&Traced::new(text));
+    Schedule::new(&text, Timing::of_steps(steps), &mut Vec::new()).at(1)
 }

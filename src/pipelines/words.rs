@@ -3,6 +3,8 @@
 //! A word is named by what its file calls it or by the file's name, in any case, alone or as `embedding:name` (ComfyUI) or `<name>`
 //! (InvokeAI).
 
+use std::ops::Range;
+
 use crate::base::task::TaskCx;
 use crate::job::lora::EmbeddingUse;
 use crate::models::embedding::Embedding;
@@ -52,16 +54,16 @@ impl Word {
     }
 }
 
-/// `text` with the learned words in it set apart.
-pub(super) fn split<'a>(text: &'a str, words: &[Word]) -> Vec<Piece<'a>> {
-    let (mut pieces, mut rest) = (Vec::new(), text);
+/// `text` with the learned words in it set apart, each piece with its bytes.
+pub(super) fn split<'a>(text: &'a str, words: &[Word]) -> Vec<(Piece<'a>, Range<usize>)> {
+    let (mut pieces, mut rest, mut at) = (Vec::new(), text, 0);
     while let Some((start, end, word)) = next(rest, words) {
-        pieces.push(Piece::Text(&rest[..start]));
-        pieces.push(Piece::Word(word));
-        rest = &rest[end..];
+        pieces.push((Piece::Text(&rest[..start]), at..at + start));
+        pieces.push((Piece::Word(word), at + start..at + end));
+        (rest, at) = (&rest[end..], at + end);
     }
-    pieces.push(Piece::Text(rest));
-    pieces.retain(|piece| !matches!(piece, Piece::Text(text) if text.trim().is_empty()));
+    pieces.push((Piece::Text(rest), at..text.len()));
+    pieces.retain(|(piece, _)| !matches!(piece, Piece::Text(text) if text.trim().is_empty()));
     pieces
 }
 
@@ -97,8 +99,11 @@ mod tests {
     }
 
     fn shown(text: &str) -> String {
-        let show = |piece: Piece<'_>| match piece {
-            Piece::Text(text) => format!("[{text}]"),
+        let show = |(piece, place): (Piece<'_>, Range<usize>)| match piece {
+            Piece::Text(piece) => {
+                assert_eq!(piece, &text[place]);
+                format!("[{piece}]")
+            }
             Piece::Word(index) => index.to_string(),
         };
         split(text, &words()).into_iter().map(show).collect()

@@ -54,6 +54,21 @@ pub fn parse_traced(text: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Vec<Fra
     merge(text, pieces(text, diagnostics))
 }
 
+/// The texts of the fragments that [`parse_traced`] gives, in the same order, each byte with its place in the source.
+pub fn traced(text: &Traced) -> Vec<Traced> {
+    let mut texts: Vec<(f64, Traced)> = Vec::new();
+    for piece in pieces(text, &mut Vec::new()) {
+        match texts.last_mut() {
+            Some((weight, last)) if *weight == piece.weight => last.push(text, piece.text),
+            _ => texts.push((piece.weight, text.slice(piece.text))),
+        }
+    }
+    if texts.is_empty() {
+        texts.push((1.0, Traced::default()));
+    }
+    texts.into_iter().map(|(_, text)| text).collect()
+}
+
 /// The fragments before neighbours of equal weight are joined.
 pub(super) fn pieces(text: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Vec<Piece> {
     let mut parser = Parser::new(text);
@@ -230,7 +245,7 @@ fn stray_bracket(code: &'static str, span: Range<usize>, bracket: char) -> Diagn
 }
 
 /// `:1.3)` at byte `at`, white space allowed before and after the number: the number's bytes and the end.
-fn closing_number(text: &str, at: usize) -> Option<(Range<usize>, usize)> {
+pub(super) fn closing_number(text: &str, at: usize) -> Option<(Range<usize>, usize)> {
     let after = text.get(at + 1..)?;
     let trimmed = after.trim_start_matches(is_space);
     let unsigned = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
@@ -336,6 +351,16 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_of_a_fragment_knows_its_place() {
+        let source = Traced::new(r"a \(b\) (c)(d)");
+        let texts = traced(&source);
+        let shown: Vec<_> =
+            texts.iter().map(|text| (text.text(), text.span(text.text().len() - 1..text.text().len()))).collect();
+        assert_eq!(shown, [("a (b) ", 7..8), ("cd", 12..13)]);
+        assert_eq!(traced(&Traced::new("")).len(), parse("").0.len());
+    }
+
+    #[test]
     fn brackets_without_their_half_are_remarked_on() {
         assert_eq!(codes("(a [b"), [("unclosed-bracket", 0..1), ("unclosed-bracket", 3..4)]);
         assert_eq!(
@@ -356,6 +381,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn traced_texts_are_those_of_the_fragments(text in r"[ab é:.0-9(\)\[\]\\\nBREAK]{0,60}") {
+            let texts: Vec<String> = traced(&Traced::new(&text)).into_iter().map(|text| text.text().to_owned()).collect();
+            let wanted: Vec<String> = parse(&text).0.into_iter().map(|fragment| fragment.text).collect();
+            prop_assert_eq!(texts, wanted);
+        }
+
         #[test]
         fn spans_lie_in_the_text(text in r"[ab é:.0-9(\)\[\]\\\nBREAK]{0,60}") {
             for fragment in parse(&text).0 {

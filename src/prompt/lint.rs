@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::diagnostic::{self, Diagnostic, Severity};
+use super::diagnostic::{self, Diagnostic};
 use super::emphasis::Fragment;
 use super::network::ExtraNetwork;
 use super::phrase::SEPARATORS;
@@ -50,8 +50,8 @@ pub fn words(text: &str, negative: &str) -> Vec<Diagnostic> {
     characters(text, &mut found);
     let phrases = phrases(text);
     duplicates(text, &phrases, &mut found);
-    contradictions(&phrases, &mut found);
-    in_negative(&phrases, negative, &mut found);
+    contradictions(text, &phrases, &mut found);
+    in_negative(text, &phrases, negative, &mut found);
     diagnostic::tidy(&mut found);
     found
 }
@@ -79,7 +79,11 @@ pub fn networks(networks: &[ExtraNetwork], is_known: impl Fn(&str, &str) -> bool
     let unknown = networks.iter().filter(|network| !is_known(&network.kind, &network.name));
     let remark = |network: &ExtraNetwork| {
         let message = format!("there is no {} called \"{}\"; it has no effect", network.kind, network.name);
-        Diagnostic::error("unknown-network", network.span.clone(), message)
+        Diagnostic::error("unknown-network", network.span.clone(), message).with_fix(
+            "Remove it",
+            network.span.clone(),
+            "",
+        )
     };
     unknown.map(remark).collect()
 }
@@ -149,8 +153,26 @@ fn characters(text: &str, found: &mut Vec<Diagnostic>) {
         if scripts.iter().filter(|is_there| **is_there).count() > 1 {
             let message =
                 format!("\"{letters}\" mixes letters of two scripts that look alike; models do not know such words");
-            diagnostic::add(found, || Diagnostic::warning("mixed-script", word.clone(), message));
+            let latin = letters.chars().map(latin_twin).collect::<Option<String>>();
+            diagnostic::add(found, || {
+                let remark = Diagnostic::warning("mixed-script", word.clone(), message);
+                match latin {
+                    Some(latin) => remark.with_fix(format!("Write {latin} in Latin letters"), word, latin),
+                    None => remark,
+                }
+            });
         }
+    }
+}
+
+/// The Latin letter that looks the same; `None` if a letter of another script has none.
+fn latin_twin(c: char) -> Option<char> {
+    const OTHERS: &str = "аАВеЕіІјЈКМНоОрРсСТуУхХѕЅαΑΒΕΖΗΙΚΜΝοΟρΡΤΥΧνγ";
+    const LATIN: &str = "aABeEiIjJKMHoOpPcCTyYxXsSaABEZHIKMNoOpPTYXvy";
+    match OTHERS.chars().position(|other| other == c) {
+        Some(at) => LATIN.chars().nth(at),
+        None if ('\u{370}'..='\u{52f}').contains(&c) => None,
+        None => Some(c),
     }
 }
 
@@ -197,41 +219,70 @@ fn duplicates(text: &str, phrases: &[Phrase], found: &mut Vec<Diagnostic>) {
         if seen.insert(&phrase.plain, ()).is_none() {
             continue;
         }
-        let whole = text.get(phrase.span.clone()).unwrap_or_default();
         let remark =
             Diagnostic::warning("duplicate", phrase.span.clone(), format!("\"{}\" is said twice", phrase.plain));
-        // Removing is safe only where no bracket reaches across the phrase's ends.
-        let before = text.get(..phrase.span.start).unwrap_or_default().trim_end();
-        let is_whole = plain(whole) == whole.to_lowercase() && before.ends_with(',');
-        diagnostic::add(found, || match is_whole {
-            true => remark.with_fix("Remove the second one", before.len() - 1..phrase.span.end, ""),
-            false => remark,
-        });
+        diagnostic::add(found, || removable(remark, text, &phrase.span, "Remove the second one"));
     }
 }
 
-fn contradictions(phrases: &[Phrase], found: &mut Vec<Diagnostic>) {
+/// `remark` with a fix that takes out the phrase and one of the commas beside it, where no bracket reaches across its ends.
+fn removable(remark: Diagnostic, text: &str, phrase: &Range<usize>, label: &str) -> Diagnostic {
+    let whole = text.get(phrase.clone()).unwrap_or_default();
+    let before = text.get(..phrase.start).unwrap_or_default().trim_end();
+    let after = text.get(phrase.end..).unwrap_or_default();
+    let behind = after.len() - after.trim_start().len();
+    match (is_balanced(whole), before.strip_suffix(','), after.trim_start().strip_prefix(',')) {
+        (true, Some(_), _) => remark.with_fix(label, before.len() - 1..phrase.end, ""),
+        (true, None, Some(rest)) if before.is_empty() => {
+            let space = rest.len() - rest.trim_start().len();
+            remark.with_fix(label, phrase.start..phrase.end + behind + 1 + space, "")
+        }
+        _ => remark,
+    }
+}
+
+/// Whether every bracket in `phrase` has its other half there.
+fn is_balanced(phrase: &str) -> bool {
+    let mut open = Vec::new();
+    for c in phrase.chars() {
+        match c {
+            '\\' => return false,
+            '(' | '[' | '{' | '<' => open.push(c),
+            ')' | ']' | '}' | '>' => match (open.pop(), c) {
+                (Some('('), ')') | (Some('['), ']') | (Some('{'), '}') | (Some('<'), '>') => {}
+                _ => return false,
+            },
+            _ => {}
+        }
+    }
+    open.is_empty()
+}
+
+fn contradictions(text: &str, phrases: &[Phrase], found: &mut Vec<Diagnostic>) {
     let by_text: HashMap<&str, &Phrase> = phrases.iter().rev().map(|phrase| (phrase.plain.as_str(), phrase)).collect();
     let first_of = |words: &[&str]| words.iter().find_map(|word| by_text.get(word).copied());
     for (one, other) in CONTRADICTIONS {
         let (Some(one), Some(other)) = (first_of(one), first_of(other)) else { continue };
         let (first, second) = if one.span.start < other.span.start { (one, other) } else { (other, one) };
         let message = format!("\"{}\" contradicts \"{}\"", second.plain, first.plain);
-        diagnostic::add(found, || Diagnostic::warning("contradiction", second.span.clone(), message));
+        let remark = Diagnostic::warning("contradiction", second.span.clone(), message);
+        let label = format!("Remove \"{}\"", second.plain);
+        diagnostic::add(found, || removable(remark, text, &second.span, &label));
     }
 }
 
-fn in_negative(phrases: &[Phrase], negative: &str, found: &mut Vec<Diagnostic>) {
+fn in_negative(text: &str, phrases: &[Phrase], negative: &str, found: &mut Vec<Diagnostic>) {
     let unwanted = self::phrases(negative);
     let unwanted: HashMap<&str, ()> = unwanted.iter().map(|phrase| (phrase.plain.as_str(), ())).collect();
     for phrase in phrases.iter().filter(|phrase| unwanted.contains_key(phrase.plain.as_str())) {
         let message = format!("\"{}\" is in the negative prompt too; the two work against each other", phrase.plain);
-        diagnostic::add(found, || Diagnostic::new(Severity::Warning, "in-negative", phrase.span.clone(), message));
+        let remark = Diagnostic::warning("in-negative", phrase.span.clone(), message);
+        diagnostic::add(found, || removable(remark, text, &phrase.span, "Remove it here"));
     }
 }
 
 /// A weight with at most four decimals.
-pub(super) fn short(weight: f64) -> String {
+pub fn short(weight: f64) -> String {
     let text = format!("{weight:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -243,6 +294,15 @@ mod tests {
 
     fn codes(text: &str, negative: &str) -> Vec<(&'static str, String)> {
         words(text, negative).into_iter().map(|remark| (remark.code, text[remark.span].to_owned())).collect()
+    }
+
+    /// The text after the first fix.
+    fn fixed(text: &str, negative: &str) -> String {
+        let mut fixed = text.to_owned();
+        if let Some(fix) = words(text, negative).into_iter().find_map(|remark| remark.fix) {
+            fixed.replace_range(fix.span, &fix.replacement);
+        }
+        fixed
     }
 
     fn check(text: &str, wanted: &[(&str, &str)]) {
@@ -259,12 +319,22 @@ mod tests {
         assert_eq!(codes("a fox, blurry", "text, (blurry:1.3)"), [("in-negative", "blurry".to_owned())]);
         let fix = words("a fox, foggy, foggy", "").remove(0).fix.unwrap();
         assert_eq!((fix.span, fix.replacement.as_str()), (12..19, ""));
+        assert_eq!(fixed("night, a fox, day", ""), "night, a fox");
+        assert_eq!(fixed("blurry, a fox", "blurry"), "a fox");
+        assert_eq!(
+            fixed("a fox, (red:1.2), (red, blue)", ""),
+            "a fox, (red:1.2), (red, blue)",
+            "a bracket would be torn"
+        );
+        assert_eq!(fixed("a fox, red, (red:1.2)", ""), "a fox, red");
     }
 
     #[test]
     fn characters_that_only_look_right() {
         check("a f\u{200b}ox", &[("invisible-character", "\u{200b}")]);
         check("a c\u{430}t", &[("mixed-script", "c\u{430}t")]);
+        assert_eq!(fixed("a c\u{430}t", ""), "a cat");
+        assert_eq!(fixed("a c\u{436}t", ""), "a c\u{436}t", "no Latin letter looks like it");
         check("кот, Straße, 猫, 👩\u{200d}💻", &[]);
     }
 

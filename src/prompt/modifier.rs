@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::find::length_of_match;
 use super::phrase::SEPARATORS;
 
 /// Whether `modifier` is in the prompt as a phrase of its own, whatever its case.
@@ -54,18 +55,6 @@ fn find(prompt: &str, modifier: &str) -> Option<Range<usize>> {
 /// White space that does not separate phrases.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() && !SEPARATORS.contains(&c)
-}
-
-/// How many bytes of the start of `text` spell `word`, whatever their case.
-fn length_of_match(text: &str, word: &str) -> Option<usize> {
-    let mut chars = text.char_indices();
-    for wanted in word.chars() {
-        let (_, found) = chars.next()?;
-        if found != wanted && !found.to_lowercase().eq(wanted.to_lowercase()) {
-            return None;
-        }
-    }
-    Some(chars.next().map_or(text.len(), |(at, _)| at))
 }
 
 #[cfg(test)]

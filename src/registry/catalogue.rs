@@ -136,8 +136,14 @@ impl Catalogue {
     }
 
     /// Where everything is looked for that is not called by its path: the remembered places, the user's own folder, the caches.
-    pub(super) fn looked_in(&self) -> impl Iterator<Item = &Path> {
+    fn looked_in(&self) -> impl Iterator<Item = &Path> {
         self.places().chain(self.own.as_deref()).chain(self.caches.iter().map(PathBuf::as_path))
+    }
+
+    /// The same for people.
+    pub(super) fn places_in_words(&self) -> Vec<String> {
+        let caches = self.caches.iter().map(|cache| format!("Hugging Face's cache {}", cache.display()));
+        self.places().chain(self.own.as_deref()).map(|place| place.display().to_string()).chain(caches).collect()
     }
 
     /// The remembered folders and files, in the order of the user's file.
@@ -182,7 +188,8 @@ impl Catalogue {
         if let Some(snapshot) = self.caches.iter().find_map(|cache| hub::find(cache, name)) {
             return Ok(snapshot);
         }
-        self.shelf().named(name, sort).map(|one| one.path.clone())
+        let found = self.shelf().named(name, sort).map(|one| one.path.clone());
+        found.map_err(|error| RegistryError(format!("there is no such folder or file, and {}", error.0)))
     }
 
     /// The files of `model` as a member of `family`: a catalogue id, the path of a folder or file, or a name

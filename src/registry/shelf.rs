@@ -1,6 +1,6 @@
 //! What is on this machine, by name: the remembered places, the user's own folder and Hugging Face's caches, looked through once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::scan::{Found, Sort};
 use super::{Catalogue, RegistryError};
@@ -13,13 +13,13 @@ use crate::models::files::sha256_of;
 #[derive(Debug, Clone, Default)]
 pub struct Shelf {
     found: Vec<Found>,
-    looked_in: Vec<PathBuf>,
+    looked_in: Vec<String>,
 }
 
 impl Catalogue {
     /// Looks through all places.
     pub fn shelf(&self) -> Shelf {
-        Shelf { found: self.found(), looked_in: self.looked_in().map(Path::to_owned).collect() }
+        Shelf { found: self.found(), looked_in: self.places_in_words() }
     }
 }
 
@@ -55,8 +55,10 @@ impl Shelf {
     }
 
     fn missing(&self, name: &str, sort: Sort) -> RegistryError {
-        let places: Vec<String> = self.looked_in.iter().map(|place| place.display().to_string()).collect();
-        let places = if places.is_empty() { "nowhere: no place is remembered".to_owned() } else { places.join(", ") };
+        let places = match self.looked_in[..] {
+            [] => "nowhere: no place is remembered".to_owned(),
+            _ => self.looked_in.join(", "),
+        };
         let near = self.of(sort).map(|one| one.name.as_str()).take(8).collect::<Vec<_>>().join(", ");
         let known = if near.is_empty() { String::new() } else { format!(" Known: {near}.") };
         RegistryError(format!(

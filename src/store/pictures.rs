@@ -18,6 +18,8 @@ pub const MAX_SIDE: u32 = 8192;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The key of the PNG text chunk that holds the job as JSON.
 pub const METADATA_KEY: &str = "maquette";
+/// The key under which A1111 and its kin write their text.
+const PARAMETERS_KEY: &str = "parameters";
 
 /// Why a picture could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,15 +152,39 @@ pub fn write_png(path: &Path, picture: &Picture, metadata: Option<&str>) -> Resu
 /// # Errors
 /// If the file is not a readable PNG.
 pub fn read_metadata(path: &Path) -> Result<Option<String>, PictureError> {
+    Ok(texts(path)?.into_iter().find(|(key, _)| key == METADATA_KEY).map(|(_, text)| text))
+}
+
+/// What a PNG file says of how it was made: our own record, else the text of A1111 and its kin. `None` if there is neither, or
+/// it is no PNG file.
+pub fn read_parameters(path: &Path) -> Option<String> {
+    let texts = texts(path).ok()?;
+    [METADATA_KEY, PARAMETERS_KEY]
+        .into_iter()
+        .find_map(|key| texts.iter().find(|(known, _)| known == key))
+        .map(|(_, text)| text.clone())
+}
+
+/// The text chunks of a PNG file: keys and texts.
+fn texts(path: &Path) -> Result<Vec<(String, String)>, PictureError> {
     let mut reader = png::Decoder::new(Cursor::new(read_bytes(path)?))
         .read_info()
         .map_err(|e| PictureError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
+    let has_texts = |info: &png::Info<'_>| {
+        !(info.utf8_text.is_empty()
+            && info.uncompressed_latin1_text.is_empty()
+            && info.compressed_latin1_text.is_empty())
+    };
     // Text chunks may also follow the pixels.
-    if reader.info().utf8_text.is_empty() {
+    if !has_texts(reader.info()) {
         let _ = reader.finish();
     }
-    let chunk = reader.info().utf8_text.iter().find(|chunk| chunk.keyword == METADATA_KEY);
-    Ok(chunk.and_then(|chunk| chunk.get_text().ok()))
+    let info = reader.info();
+    let international = info.utf8_text.iter().filter_map(|chunk| Some((chunk.keyword.clone(), chunk.get_text().ok()?)));
+    let latin = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
+    let packed =
+        info.compressed_latin1_text.iter().filter_map(|chunk| Some((chunk.keyword.clone(), chunk.get_text().ok()?)));
+    Ok(international.chain(latin).chain(packed).collect())
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {

@@ -55,12 +55,16 @@ pub struct Preferences {
     pub marks_count: bool,
     /// Whether a picture forms while typing.
     pub live_preview: bool,
+    /// Whether the phrases of the prompt are shown as chips, too.
+    pub prompt_chips: bool,
     /// Whether the seed stays as it is from one generation to the next.
     pub seed_locked: bool,
     /// The CLIP that lens and zero-shot use.
     pub clip_model: ModelRef,
     /// The diffusion model.
     pub diffusion_model: ModelRef,
+    /// The prompts that were open, in the document's own form.
+    pub prompts: Option<serde_json::Value>,
     /// What is marked in the library: "modifier foggy", "style Noir".
     pub favourites: std::collections::BTreeSet<String>,
     /// Where panels are, in the window's own form.
@@ -81,9 +85,11 @@ impl Default for Preferences {
             mask_opacity: 0.5,
             marks_count: true,
             live_preview: true,
+            prompt_chips: false,
             seed_locked: false,
             clip_model: ModelRef::builtin(),
             diffusion_model: ModelRef::builtin(),
+            prompts: None,
             favourites: std::collections::BTreeSet::new(),
             layout: None,
             window_size: None,
@@ -111,6 +117,11 @@ impl UserFolders {
             presets: folders.data_dir().join("presets"),
             cache: folders.cache_dir().to_owned(),
         })
+    }
+
+    /// The file of the runs, which window and command line share.
+    pub fn runs_file(&self) -> PathBuf {
+        self.presets.with_file_name("runs.sqlite")
     }
 
     fn preferences_file(&self) -> PathBuf {

@@ -14,7 +14,7 @@ use super::outbox::Outbox;
 use super::shell;
 use super::textures::Textures;
 use super::view::View;
-use super::{about, palette, shortcuts, theme};
+use super::{about, palette, proposal, shortcuts, theme};
 use crate::engine::options::EngineOptions;
 use crate::engine::{Backend, CandleBackend, Engine};
 use crate::job::JobError;
@@ -23,7 +23,7 @@ use crate::store::preferences::{Preferences, Theme, UserFolders};
 use crate::store::presets;
 use crate::workbench::notices::Level;
 use crate::workbench::{
-    Command, FileCommand, LazyBytes, LibraryCommand, Parts, ViewCommand, Workbench, first_document,
+    Command, FileCommand, LazyBytes, LibraryCommand, PanelKind, Parts, ViewCommand, Workbench, first_document,
 };
 
 /// How long a closing window waits for files that are being saved.
@@ -82,7 +82,7 @@ impl App {
         let (library, warnings) = presets::library(folders.as_ref().map(|f| f.presets.as_path()));
         theme::install(ctx);
         let layout = Layout::from_json(preferences.layout.as_ref());
-        let document = first_document(&library);
+        let document = first_document(&library, &preferences);
         let now = Instant::now();
         Ok(Self {
             workbench: Workbench::new(Parts { engine, wake, document, preferences, folders, library, warnings }),
@@ -103,11 +103,17 @@ impl App {
         &self.workbench
     }
 
+    /// Has a command carried out in the next frame, as if a panel had sent it.
+    pub fn send(&self, command: Command) {
+        self.outbox.send(command);
+    }
+
     /// The work of a frame: commands are carried out, answers folded in, new requests submitted.
     pub fn logic(&mut self, ctx: &Context) {
         self.frame_start = FrameStart::now();
         self.take_dropped_and_pasted(ctx);
         self.dialogs.poll(&mut self.view, &self.outbox);
+        self.view.is_proposed = self.workbench.proposal().is_some();
         shortcuts::consume(ctx, &self.workbench, &self.view, &self.outbox);
         let now = self.started.elapsed();
         for command in self.outbox.take() {
@@ -138,6 +144,7 @@ impl App {
         palette::show(ui.ctx(), &mut cx);
         self.dialogs.show(ui.ctx(), &mut cx);
         about::show(ui.ctx(), &mut cx);
+        proposal::show(ui.ctx(), &mut cx);
         // Commands of this frame are carried out at the start of the next, which must therefore come.
         if !self.outbox.is_empty() {
             self.log.input(self.frame_start);
@@ -162,7 +169,7 @@ impl App {
             let is_list = ["csv", "json", "yaml", "yml", "toml", "txt", "py"].contains(&ending.as_str());
             self.outbox.send(match is_list {
                 true => Command::Library(LibraryCommand::Import { file: path, to: String::new() }),
-                false => Command::File(FileCommand::Open(path)),
+                false => Command::File(FileCommand::OpenDropped(path)),
             });
         }
         let pasted = ctx.input(|i| {
@@ -205,6 +212,7 @@ impl App {
                 self.dialogs.ask(&mut self.view, Purpose::SaveResult(index), &name);
             }
             ViewCommand::SaveMaskDialog => self.dialogs.ask(&mut self.view, Purpose::SaveMask, "mask"),
+            ViewCommand::ExportGridDialog => self.dialogs.ask(&mut self.view, Purpose::ExportGrid, "grid"),
             ViewCommand::Palette => {
                 self.view.palette = match self.view.palette.take() {
                     None => Some(palette::Palette::default()),
@@ -227,6 +235,10 @@ impl App {
                 self.layout.bring_to_front(panel);
                 self.view.focus = Some(panel);
             }
+            ViewCommand::FindInPrompt => {
+                self.layout.bring_to_front(PanelKind::Prompt);
+                self.view.prompt.open_find();
+            }
             ViewCommand::About => (self.view.about_open, self.view.about_wants_focus) = (true, true),
             ViewCommand::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         }
@@ -247,6 +259,7 @@ impl App {
     fn remember(&mut self, ctx: Option<&Context>) {
         let mut preferences = self.workbench.preferences().clone();
         preferences.layout = self.layout.to_json();
+        preferences.prompts = serde_json::to_value(self.workbench.document().prompt_tabs()).ok();
         if let Some(size) = ctx.and_then(|ctx| ctx.input(|i| i.viewport().inner_rect)).map(|rect| rect.size()) {
             preferences.window_size = Some([size.x, size.y]);
         }

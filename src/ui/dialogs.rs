@@ -14,6 +14,7 @@ use super::shell::Cx;
 use super::theme;
 use super::view::View;
 use crate::prompt::exchange::Format;
+use crate::workbench::compare::CompareRequest;
 use crate::workbench::notices::Level;
 use crate::workbench::{Command, FileCommand, LibraryCommand};
 
@@ -38,6 +39,8 @@ pub(super) enum Purpose {
     /// A result, by index.
     SaveResult(usize),
     SaveMask,
+    /// The page of a grid; its table goes beside it.
+    ExportGrid,
 }
 
 impl Purpose {
@@ -52,6 +55,7 @@ impl Purpose {
             Self::SaveCanvas => ("Save canvas as PNG", "Save"),
             Self::SaveResult(_) => ("Save picture as PNG", "Save"),
             Self::SaveMask => ("Save mask as PNG", "Save"),
+            Self::ExportGrid => ("Export grid as PNG, with a table beside it as CSV", "Export"),
         }
     }
 
@@ -71,6 +75,7 @@ impl Purpose {
     fn command(self, path: PathBuf) -> Command {
         Command::File(match self {
             Self::AddModels => return Command::AddModels(path),
+            Self::ExportGrid => return Command::Compare(CompareRequest::Export(path)),
             Self::ImportLibrary => {
                 return Command::Library(LibraryCommand::Import { file: path, to: String::new() });
             }

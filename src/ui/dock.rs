@@ -24,7 +24,7 @@ impl Default for Layout {
             let panes = panels.iter().map(|panel| tiles.insert_pane(*panel)).collect();
             tiles.insert_tab_tile(panes)
         };
-        let canvas = tabs(&[PanelKind::Canvas]);
+        let canvas = tabs(&[PanelKind::Canvas, PanelKind::Compare]);
         let preview = tabs(&[PanelKind::Preview, PanelKind::Jobs, PanelKind::Notices]);
         let prompt = tabs(&[PanelKind::Prompt, PanelKind::Library, PanelKind::Steering, PanelKind::Models]);
         let lens = tabs(&[PanelKind::Lens, PanelKind::ZeroShot]);

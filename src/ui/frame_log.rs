@@ -47,6 +47,10 @@ fn thread_time() -> Duration {
 #[derive(Default)]
 pub(super) struct FrameLog {
     work: Vec<Duration>,
+    /// Of the frames whose input changed something: a key that was typed, a drag.
+    input_work: Vec<Duration>,
+    /// Whether this frame's did.
+    has_input: bool,
     clock: Vec<Duration>,
     lens: Vec<Duration>,
     previews: Vec<Duration>,
@@ -82,6 +86,7 @@ impl FrameLog {
     /// Takes note that the frame that began at `start` had input that is carried out in the next.
     pub(super) fn input(&mut self, start: FrameStart) {
         self.input = Some(start);
+        self.has_input = true;
     }
 
     /// Takes note of what the live panels are asked after the commands of a frame that began at `start`.
@@ -105,6 +110,9 @@ impl FrameLog {
             tracing::debug!(frame = self.work.len(), work, clock, "slow frame, in milliseconds");
         }
         self.work.push(work);
+        if std::mem::take(&mut self.has_input) {
+            self.input_work.push(work);
+        }
         self.clock.push(clock);
         let Asked { question, since } = &mut self.lens_question;
         let answers = |(phrase, picture): &(String, Option<Revision>)| {
@@ -128,6 +136,7 @@ impl FrameLog {
             let over = times.iter().filter(|took| **took > BUDGET).count();
             eprintln!("frames, {name}: {}, {over} over 16 ms", summary(times));
         }
+        eprintln!("frames with input, own work: {}", summary(&mut self.input_work));
         eprintln!("lens, from the key to the heatmap: {}", summary(&mut self.lens));
         eprintln!("preview, from the key to the first picture: {}", summary(&mut self.previews));
     }

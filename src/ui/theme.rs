@@ -22,6 +22,16 @@ pub(super) struct Tokens {
     pub(super) accent_soft: Color32,
     pub(super) warning: Color32,
     pub(super) error: Color32,
+    /// Brackets and numbers of weights, and the ground of what counts more or less.
+    pub(super) weight: Color32,
+    pub(super) more: Color32,
+    pub(super) less: Color32,
+    pub(super) schedule: Color32,
+    pub(super) keyword: Color32,
+    pub(super) network: Color32,
+    pub(super) wildcard: Color32,
+    pub(super) variant: Color32,
+    pub(super) variable: Color32,
 }
 
 const DARK: Tokens = Tokens {
@@ -37,6 +47,15 @@ const DARK: Tokens = Tokens {
     accent_soft: Color32::from_rgb(42, 60, 102),
     warning: Color32::from_rgb(230, 178, 80),
     error: Color32::from_rgb(240, 110, 105),
+    weight: Color32::from_rgb(196, 158, 255),
+    more: Color32::from_rgb(150, 104, 235),
+    less: Color32::from_rgb(70, 130, 150),
+    schedule: Color32::from_rgb(94, 200, 216),
+    keyword: Color32::from_rgb(255, 143, 171),
+    network: Color32::from_rgb(240, 160, 104),
+    wildcard: Color32::from_rgb(132, 208, 120),
+    variant: Color32::from_rgb(104, 196, 168),
+    variable: Color32::from_rgb(122, 170, 255),
 };
 
 const LIGHT: Tokens = Tokens {
@@ -52,6 +71,15 @@ const LIGHT: Tokens = Tokens {
     accent_soft: Color32::from_rgb(212, 223, 250),
     warning: Color32::from_rgb(158, 104, 10),
     error: Color32::from_rgb(190, 50, 46),
+    weight: Color32::from_rgb(112, 62, 196),
+    more: Color32::from_rgb(150, 104, 235),
+    less: Color32::from_rgb(70, 150, 170),
+    schedule: Color32::from_rgb(0, 112, 130),
+    keyword: Color32::from_rgb(188, 34, 84),
+    network: Color32::from_rgb(168, 82, 12),
+    wildcard: Color32::from_rgb(44, 118, 34),
+    variant: Color32::from_rgb(8, 112, 86),
+    variable: Color32::from_rgb(38, 88, 190),
 };
 
 /// The tokens of the theme that is shown.

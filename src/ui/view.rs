@@ -7,7 +7,7 @@ use egui::{Rect, Vec2, pos2, vec2};
 
 use crate::base::geom::{Extent, ImagePoint};
 use crate::prompt::library::Library;
-use crate::prompt::modifier;
+use crate::prompt::{modifier, phrase};
 use crate::workbench::PanelKind;
 
 /// Smallest and largest enlargement.
@@ -87,6 +87,11 @@ pub(super) struct View {
     pub(super) hovered: Option<ImagePoint>,
     pub(super) hovered_in_status: Option<ImagePoint>,
     pub(super) modifiers: ActiveModifiers,
+    pub(super) compare: super::panels::CompareLooks,
+    pub(super) prompt: super::panels::prompt::PromptView,
+    pub(super) proposal: super::proposal::ProposalView,
+    /// Whether parameters are proposed, which is a dialog, too.
+    pub(super) is_proposed: bool,
     /// Where the last file was opened or saved.
     folder: Option<PathBuf>,
 }
@@ -94,7 +99,7 @@ pub(super) struct View {
 impl View {
     /// Whether a dialog is open that takes all the keys.
     pub(super) fn modal_is_open(&self) -> bool {
-        self.palette.is_some() || self.about_open || self.path_prompt.is_some()
+        self.palette.is_some() || self.about_open || self.path_prompt.is_some() || self.is_proposed
     }
 
     /// Whether `panel` is to take the keyboard; true once.
@@ -131,7 +136,13 @@ impl ActiveModifiers {
         }
         self.seen = Some((prompt.to_owned(), count));
         let known = library.modifiers.iter().flat_map(|category| &category.modifiers);
-        self.active = known.map(|known| &known.text).filter(|text| modifier::contains(prompt, text)).cloned().collect();
+        let phrases: HashSet<String> = phrase::phrases(prompt).map(str::to_lowercase).collect();
+        // A modifier with separators of its own is no single phrase; there are few.
+        let is_in = |text: &&String| match phrase::phrases(text).nth(1) {
+            None => phrases.contains(&text.trim().to_lowercase()),
+            Some(_) => modifier::contains(prompt, text),
+        };
+        self.active = known.map(|known| &known.text).filter(is_in).cloned().collect();
     }
 
     pub(super) fn contains(&self, modifier: &str) -> bool {

@@ -4,7 +4,7 @@ use super::command::{Command, PanelKind, ViewCommand};
 use super::library::LibraryCommand;
 use super::tools::Tool;
 use super::{PreviewTarget, Workbench};
-use crate::document::Edit;
+use crate::document::{Edit, PromptTab, PromptTabs};
 use crate::store::preferences::Theme;
 
 /// A key with its modifiers, independent of any toolkit. `ctrl` means Command on a Mac.
@@ -100,7 +100,13 @@ actions! {
     FocusCanvas: "Go to canvas", "Puts the keyboard on the canvas; the arrow keys move the view.", None;
     FocusPreview: "Go to preview", "Puts the keyboard into the preview.", None;
     FocusPrompt: "Edit prompt", "Puts the keyboard into the prompt.", ctrl("P");
-    FocusLens: "Edit lens phrase", "Puts the keyboard into the lens.", ctrl("F");
+    FocusLens: "Edit lens phrase", "Puts the keyboard into the lens.", ctrl_shift("F");
+    FindInPrompt: "Find in prompt", "Shows where words are in the prompts.", ctrl("F");
+    NewPrompt: "New prompt", "Opens an empty prompt as a tab.", ctrl("T");
+    DuplicatePrompt: "Duplicate prompt", "Opens a copy of the prompt as a tab.", ctrl_shift("T");
+    ClosePrompt: "Close prompt", "Closes the prompt's tab.", ctrl_shift("W");
+    NextPrompt: "Next prompt", "Goes to the next prompt's tab.", ctrl("PageDown");
+    ToggleChips: "Prompt as chips", "Shows the phrases of the prompt as chips to drag, weigh and switch off.", None;
     FocusZeroShot: "Show zero-shot", "Puts the keyboard into the zero-shot panel.", None;
     FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
     ImportLibrary: "Import into the library…", "Reads styles, wildcards, modifiers or class templates from a file of this or another program.", None;
@@ -109,6 +115,7 @@ actions! {
     FocusModels: "Show models", "Puts the keyboard into the models.", None;
     FocusSteering: "Show steering", "Puts the keyboard into LoRAs and ControlNets.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
+    FocusCompare: "Show compare", "Puts the keyboard into the compare panel.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
     ThemeLight: "Light theme", "Light surfaces.", None;
@@ -139,6 +146,20 @@ impl Action {
             Self::GenerateFour => Some(Command::Generate { count: 4 }),
             Self::SendToCanvas => when(workbench.preview().shown().is_some(), Command::SendToCanvas(None)),
             Self::NewSeed => Some(Command::NewSeed),
+            Self::NewPrompt => Some(Command::EditApart(Edit::AddPrompt(PromptTab::default()))),
+            Self::DuplicatePrompt => {
+                let PromptTabs { mut tabs, chosen } = workbench.document().prompt_tabs();
+                Some(Command::EditApart(Edit::AddPrompt(tabs.swap_remove(chosen))))
+            }
+            Self::ClosePrompt => {
+                let document = workbench.document();
+                when(document.prompt_count() > 1, Command::EditApart(Edit::ClosePrompt(document.tab)))
+            }
+            Self::NextPrompt => {
+                let document = workbench.document();
+                let next = (document.tab + 1) % document.prompt_count();
+                when(document.prompt_count() > 1, Command::EditApart(Edit::SelectPrompt(next)))
+            }
             Self::TargetNewPicture => Some(Command::SetPreviewTarget(PreviewTarget::NewPicture)),
             Self::TargetInpaint => Some(Command::SetPreviewTarget(PreviewTarget::Inpaint)),
             Self::CancelAll => when(!workbench.jobs().active().is_empty(), Command::CancelAll),
@@ -164,6 +185,7 @@ impl Action {
             Self::ToggleMarksCount => Some(preferences.marks_count),
             Self::ToggleLivePreview => Some(preferences.live_preview),
             Self::ToggleSeedLock => Some(preferences.seed_locked),
+            Self::ToggleChips => Some(preferences.prompt_chips),
             Self::ThemeSystem => Some(preferences.theme == Theme::System),
             Self::ThemeLight => Some(preferences.theme == Theme::Light),
             Self::ThemeDark => Some(preferences.theme == Theme::Dark),
@@ -204,11 +226,13 @@ impl Action {
             Self::FocusPreview => ViewCommand::Focus(PanelKind::Preview),
             Self::FocusPrompt => ViewCommand::Focus(PanelKind::Prompt),
             Self::FocusLens => ViewCommand::Focus(PanelKind::Lens),
+            Self::FindInPrompt => ViewCommand::FindInPrompt,
             Self::FocusZeroShot => ViewCommand::Focus(PanelKind::ZeroShot),
             Self::FocusLibrary => ViewCommand::Focus(PanelKind::Library),
             Self::FocusModels => ViewCommand::Focus(PanelKind::Models),
             Self::FocusSteering => ViewCommand::Focus(PanelKind::Steering),
             Self::FocusJobs => ViewCommand::Focus(PanelKind::Jobs),
+            Self::FocusCompare => ViewCommand::Focus(PanelKind::Compare),
             Self::FocusNotices => ViewCommand::Focus(PanelKind::Notices),
             Self::ResetLayout => ViewCommand::ResetLayout,
             Self::Palette => ViewCommand::Palette,
@@ -226,6 +250,7 @@ impl Action {
             Self::ToggleMarksCount => changed.marks_count = !changed.marks_count,
             Self::ToggleLivePreview => changed.live_preview = !changed.live_preview,
             Self::ToggleSeedLock => changed.seed_locked = !changed.seed_locked,
+            Self::ToggleChips => changed.prompt_chips = !changed.prompt_chips,
             Self::ThemeSystem => changed.theme = Theme::System,
             Self::ThemeLight => changed.theme = Theme::Light,
             Self::ThemeDark => changed.theme = Theme::Dark,

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ use crate::store::{pictures, samples};
 /// Something to do with a file.
 pub(super) enum FileTask {
     Open(PathBuf),
+    /// As `Open`; what the picture says of how it was made is wanted, too.
+    OpenDropped(PathBuf),
     OpenSample(String),
     /// Opens a picture for the ControlNet of this index.
     OpenControl {
@@ -60,7 +62,7 @@ pub(super) enum FileTask {
 impl FileTask {
     fn kind(&self) -> Kind {
         match self {
-            Self::Open(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
+            Self::Open(_) | Self::OpenDropped(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
             Self::SavePicture { .. } | Self::SaveMask { .. } | Self::AddModels { .. } => Kind::Save,
             Self::ReadModels(_) | Self::ReadResources { .. } | Self::OpenControl { .. } => Kind::Look,
             Self::Library(task) if task.saves() => Kind::Save,
@@ -81,6 +83,8 @@ pub(super) enum FileDone {
     Opened {
         picture: Picture,
         name: String,
+        /// What it says of how it was made.
+        parameters: Option<String>,
     },
     Saved {
         path: PathBuf,
@@ -203,12 +207,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 fn run(task: FileTask) -> Result<FileDone, String> {
     match task {
-        FileTask::Open(path) => {
-            let picture = pictures::read(&path).map_err(|error| error.to_string())?;
-            let name =
-                path.file_name().map_or_else(|| "Picture".to_owned(), |name| name.to_string_lossy().into_owned());
-            Ok(FileDone::Opened { picture, name })
-        }
+        FileTask::Open(path) => open(&path, None),
+        FileTask::OpenDropped(path) => open(&path, pictures::read_parameters(&path)),
         FileTask::OpenControl { index, path } => {
             let picture = pictures::read(&path).map_err(|error| error.to_string())?;
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -222,12 +222,12 @@ fn run(task: FileTask) -> Result<FileDone, String> {
         }
         FileTask::OpenSample(name) => {
             let picture = samples::open(&name).map_err(|error| error.to_string())?;
-            Ok(FileDone::Opened { picture, name })
+            Ok(FileDone::Opened { picture, name, parameters: None })
         }
         FileTask::Convert { extent, rgba } => {
             let picture = pictures::from_rgba(extent, &rgba.make())
                 .ok_or_else(|| "the clipboard's picture is damaged; copy it again".to_owned())?;
-            Ok(FileDone::Opened { picture, name: "Pasted picture".to_owned() })
+            Ok(FileDone::Opened { picture, name: "Pasted picture".to_owned(), parameters: None })
         }
         FileTask::SavePicture { path, picture, metadata } => {
             let metadata = metadata.map(|made| pictures::job_record(&made.0, made.1, &made.2));
@@ -250,6 +250,12 @@ fn run(task: FileTask) -> Result<FileDone, String> {
     }
 }
 
+fn open(path: &Path, parameters: Option<String>) -> Result<FileDone, String> {
+    let picture = pictures::read(path).map_err(|error| error.to_string())?;
+    let name = path.file_name().map_or_else(|| "Picture".to_owned(), |name| name.to_string_lossy().into_owned());
+    Ok(FileDone::Opened { picture, name, parameters })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -263,7 +269,7 @@ mod tests {
 
     fn opened(number: u64, name: &str) -> Report {
         let picture = Picture::from_fn(Extent::new(2, 2), |_, _| [0; 3]);
-        Report { number, kind: Kind::Open, done: FileDone::Opened { picture, name: name.into() } }
+        Report { number, kind: Kind::Open, done: FileDone::Opened { picture, name: name.into(), parameters: None } }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::compare::CompareRequest;
 use super::library::LibraryCommand;
 use super::notices::{Level, NoticeId};
+use super::proposal::Field;
 use super::tools::{Gesture, Tool};
 use crate::base::geom::Extent;
 use crate::document::Edit;
@@ -18,6 +20,19 @@ use crate::store::preferences::Preferences;
 pub enum Command {
     /// Change the document.
     Edit(Edit),
+    /// Change the document in a step of its own, however soon it follows another.
+    EditApart(Edit),
+    /// Show what parameters from outside would change, if the text holds any.
+    Propose {
+        /// "the clipboard", or the name of a file.
+        source: String,
+        /// The text that may hold parameters.
+        text: String,
+    },
+    /// Take over the parameters that are proposed, but for these.
+    ApplyProposal(Vec<Field>),
+    /// Forget the parameters that are proposed.
+    DropProposal,
     /// The pointer did something on the canvas with the tool in hand.
     Gesture(Gesture),
     /// One step back.
@@ -70,6 +85,8 @@ pub enum Command {
     },
     /// Read or write a file.
     File(FileCommand),
+    /// Compare variants.
+    Compare(CompareRequest),
     /// Look for models anew.
     ReadModels,
     /// Remember a folder or file with models.
@@ -85,6 +102,8 @@ pub enum Command {
 pub enum FileCommand {
     /// Open a picture file on the canvas.
     Open(PathBuf),
+    /// The same of a file that was dropped on the window; what it says of how it was made is proposed.
+    OpenDropped(PathBuf),
     /// Open a picture for a ControlNet, by index.
     OpenControl(usize, PathBuf),
     /// Open a picture of the clipboard: four bytes a pixel, straight alpha.
@@ -146,6 +165,8 @@ pub enum PreviewTarget {
 pub enum PanelKind {
     /// The picture.
     Canvas,
+    /// Grids, pairs of results, parts of the prompt.
+    Compare,
     /// Prompt and negative prompt.
     Prompt,
     /// Modifiers and templates.
@@ -168,8 +189,9 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Canvas,
+        Self::Compare,
         Self::Prompt,
         Self::Library,
         Self::Models,
@@ -185,6 +207,7 @@ impl PanelKind {
     pub fn title(self) -> &'static str {
         match self {
             Self::Canvas => "Canvas",
+            Self::Compare => "Compare",
             Self::Prompt => "Prompt",
             Self::Library => "Library",
             Self::Models => "Models",
@@ -217,6 +240,8 @@ pub enum ViewCommand {
     SaveResultDialog(usize),
     /// Ask where to save the mask.
     SaveMaskDialog,
+    /// Ask where to write the page and the table of the grid.
+    ExportGridDialog,
     /// Show or hide the command palette.
     Palette,
     /// Show the whole picture.
@@ -229,6 +254,8 @@ pub enum ViewCommand {
     ResetLayout,
     /// Bring a panel to the front and put the keyboard there.
     Focus(PanelKind),
+    /// Ask for words to find in the prompts.
+    FindInPrompt,
     /// Show what the program is and under which licences.
     About,
     /// Close the window.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::background::{FileDone, FileTask};
 use super::command::FileCommand;
 use super::lens::LensMap;
+use super::live::TokenizedPrompts;
 use super::notices::Level;
 use super::preview::{LivePicture, MadePicture};
+use super::proposal::{Field, Proposal};
 use super::tools::Gesture;
 use super::{Action, PreviewTarget, Workbench, prepare, sentence};
 use crate::base::pixels::{Picture, Revision};
@@ -19,6 +21,7 @@ use crate::job::{JobError, JobOutput, JobSpec};
 impl Workbench {
     pub(super) fn fold_events(&mut self) {
         for Event { id, kind } in self.engine.poll() {
+            self.compare_event(id, &kind);
             match kind {
                 EventKind::Started => self.jobs.started(id, self.now),
                 EventKind::Progress(progress) => self.on_progress(id, &progress),
@@ -50,10 +53,12 @@ impl Workbench {
 
     fn on_finished(&mut self, id: JobId, output: &Arc<JobOutput>) {
         match &**output {
-            JobOutput::TokenCounts(counts) if self.tokens.job == Some(id) => {
-                if let [prompt, negative] = counts[..] {
-                    self.tokens.counts = Some((prompt, negative));
-                }
+            JobOutput::Tokens { prompt, negative } if self.tokens.job == Some(id) => {
+                let asked = self.tokens.asked.as_ref();
+                self.tokens.of = asked.map(|asked| TokenizedPrompts {
+                    texts: [asked.prompt.clone(), asked.negative.clone()],
+                    tokens: [prompt.clone(), negative.clone()],
+                });
             }
             JobOutput::Heatmaps(maps) if self.lens.job == Some(id) => {
                 let picture = self.lens.asked.as_ref().map(|asked| asked.image.picture.revision());
@@ -88,12 +93,18 @@ impl Workbench {
             self.notices.add(Level::Info, sentence(remark), None);
         }
         let hash = &generated.model_hash;
-        self.preview.add_results(generated.pictures.iter().map(|(seed, picture)| MadePicture {
-            picture: picture.clone(),
-            seed: *seed,
-            spec: spec.clone(),
-            model_hash: hash.clone(),
-        }));
+        let made: Vec<MadePicture> = generated
+            .pictures
+            .iter()
+            .map(|(seed, picture)| MadePicture {
+                picture: picture.clone(),
+                seed: *seed,
+                spec: spec.clone(),
+                model_hash: hash.clone(),
+            })
+            .collect();
+        self.keep_pictures(&made, self.seconds_of(id));
+        self.preview.add_results(made);
     }
 
     fn on_failed(&mut self, id: JobId, error: &JobError) {
@@ -129,7 +140,7 @@ impl Workbench {
             self.preview.failed = stopped();
         }
         if self.tokens.job == Some(id) {
-            self.tokens.counts = None;
+            self.tokens.of = None;
         }
         self.forget_job(id);
     }
@@ -158,11 +169,40 @@ impl Workbench {
         }
     }
 
+    /// A step of its own.
+    pub(super) fn edit_apart(&mut self, edit: Edit) {
+        self.history.end_run();
+        self.edit(edit);
+        self.history.end_run();
+    }
+
+    /// Keeps parameters from outside until they are taken over or dropped; text that holds none is nothing.
+    pub(super) fn propose(&mut self, source: &str, text: &str) {
+        let read = Proposal::read(source, text, self.document());
+        if let Some(proposal) = read.filter(|proposal| !proposal.changes(self.document()).is_empty()) {
+            self.proposal = Some(proposal);
+        }
+    }
+
+    pub(super) fn apply_proposal(&mut self, without: &[Field]) {
+        let Some(proposal) = self.proposal.take() else { return };
+        let edits = proposal.edits(self.document(), without);
+        // One step, whatever it changes.
+        self.history.end_gesture();
+        self.history.begin_gesture();
+        for edit in edits {
+            self.edit(edit);
+        }
+        self.history.end_gesture();
+    }
+
     pub(super) fn generate(&mut self, count: u32) {
         match self.generate_spec(count.clamp(1, 64)) {
             Ok(spec) => {
-                let id = self.submit(JobSpec::Generate(spec.clone()), Lane::Batch);
-                self.preview.batches.push((id, spec));
+                for spec in self.drawn.each(spec, &self.reader) {
+                    let id = self.submit(JobSpec::Generate(spec.clone()), Lane::Batch);
+                    self.preview.batches.push((id, spec));
+                }
                 // The picture that was previewed is the one that is made; the next one is another.
                 if !self.preferences.seed_locked {
                     self.new_seed();
@@ -210,6 +250,7 @@ impl Workbench {
     pub(super) fn file(&mut self, command: FileCommand) {
         let task = match command {
             FileCommand::Open(path) => FileTask::Open(path),
+            FileCommand::OpenDropped(path) => FileTask::OpenDropped(path),
             FileCommand::OpenControl(index, path) => FileTask::OpenControl { index, path },
             FileCommand::OpenSample(name) => FileTask::OpenSample(name),
             FileCommand::Paste { extent, rgba } => FileTask::Convert { extent, rgba },
@@ -256,9 +297,12 @@ impl Workbench {
     pub(super) fn fold_background(&mut self) {
         while let Some(done) = self.background.poll() {
             match done {
-                FileDone::Opened { picture, name } => {
+                FileDone::Opened { picture, name, parameters } => {
                     // A stroke under way was meant for the picture that is going.
                     self.tools.abort(&mut self.history);
+                    if let Some(text) = parameters {
+                        self.propose(&name, &text);
+                    }
                     self.edit(Edit::OpenPicture { picture, name });
                 }
                 FileDone::Saved { path } => {
@@ -269,6 +313,7 @@ impl Workbench {
                         self.notices.add(Level::Error, sentence(reason), None);
                     }
                     self.models.on_read(read.ok());
+                    self.reader.models_changed();
                     // Files may have come, gone or changed.
                     self.resources.forget();
                 }

@@ -3,31 +3,50 @@
 use std::time::Duration;
 
 use super::background::FileTask;
+use super::notices::Level;
 use super::{Workbench, prepare};
 use crate::engine::{InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
-use crate::job::output::TokenCount;
+use crate::job::output::TokenizedText;
 use crate::job::spec::{CountTokensSpec, GenerateSpec};
 
 /// A live picture is asked for after this much quiet: short, because a newer request stops an older one at once.
 const PREVIEW_QUIET: Duration = Duration::from_millis(90);
 
-/// Token counts of prompt and negative prompt.
+/// Prompt and negative prompt with their tokens.
+#[derive(Debug)]
+pub struct TokenizedPrompts {
+    /// The texts that were read: the places of tokens are theirs.
+    pub texts: [String; 2],
+    /// How they are read.
+    pub tokens: [TokenizedText; 2],
+}
+
+/// The question for tokens, and the last answer.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     pub(super) asked: Option<CountTokensSpec>,
     pub(super) job: Option<JobId>,
-    pub(super) counts: Option<(TokenCount, TokenCount)>,
+    pub(super) of: Option<TokenizedPrompts>,
 }
 
 impl Workbench {
     /// Submits what live panels need. Returns when the next debounce ends.
     pub(super) fn submit_live(&mut self) -> Option<Duration> {
+        self.ask_reader();
         self.read_resources();
         self.submit_tokens();
         self.submit_heatmap();
         self.submit_zero_shot();
         self.submit_preview()
+    }
+
+    fn ask_reader(&mut self) {
+        for warning in self.reader.poll() {
+            self.notices.add(Level::Warning, super::sentence(&warning), None);
+        }
+        let question = prepare::question(self.document());
+        self.reader.ask(question);
     }
 
     /// Has files read that the document asks for by name, and the list of what there is, once.
@@ -51,7 +70,11 @@ impl Workbench {
     }
 
     fn submit_tokens(&mut self) {
-        let wanted = prepare::count_tokens(self.document(), &self.preferences);
+        let mut wanted = prepare::count_tokens(self.document(), &self.preferences);
+        // Of a prompt with something to draw, what is drawn is counted.
+        if let Some(drawn) = self.reader.reading().and_then(|reading| reading.drawn_of(&wanted.prompt)) {
+            drawn.clone_into(&mut wanted.prompt);
+        }
         if self.tokens.asked.as_ref() != Some(&wanted) {
             self.tokens.asked = Some(wanted.clone());
             self.tokens.job =
@@ -120,7 +143,7 @@ impl Workbench {
             return None;
         }
         let wanted = match self.generate_spec(1) {
-            Ok(spec) => spec,
+            Ok(spec) => self.drawn.one(spec, &self.reader),
             // A moment only; until then the picture stays.
             Err(prepare::NothingToGenerate::Reading) => return None,
             Err(missing) => {

@@ -6,7 +6,10 @@
 mod action;
 mod background;
 mod command;
+pub mod compare;
+mod drawn;
 mod fold;
+pub mod grid;
 pub mod jobs;
 pub mod lens;
 pub mod library;
@@ -15,6 +18,8 @@ pub mod models;
 pub mod notices;
 pub mod prepare;
 pub mod preview;
+pub mod proposal;
+pub mod reader;
 pub mod resources;
 mod start;
 pub mod tools;
@@ -24,6 +29,7 @@ pub use crate::registry::Sort;
 pub use action::{Action, Shortcut};
 pub use command::{Command, FileCommand, LazyBytes, PanelKind, PreviewTarget, ViewCommand};
 pub use library::LibraryCommand;
+pub use live::TokenizedPrompts;
 pub use start::first_document;
 
 use std::time::Duration;
@@ -31,16 +37,19 @@ use std::time::Duration;
 use crate::document::{Document, Edit, History};
 use crate::engine::{Engine, InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
-use crate::job::output::TokenCount;
 use crate::prompt::library::Library;
 use crate::store::preferences::{Preferences, UserFolders};
 use background::Background;
+use compare::Compare;
+use drawn::Drawn;
 use jobs::Jobs;
 use lens::Lens;
 use library::Shelf;
 use models::Models;
 use notices::{Level, Notices};
 use preview::Preview;
+use proposal::Proposal;
+use reader::Reader;
 use resources::Resources;
 use tools::Tools;
 use zero_shot::ZeroShot;
@@ -78,10 +87,14 @@ pub struct Workbench {
     preview: Preview,
     zero_shot: ZeroShot,
     tokens: live::Tokens,
+    reader: Reader,
+    drawn: Drawn,
+    proposal: Option<Proposal>,
     models: Models,
     resources: Resources,
     jobs: Jobs,
     notices: Notices,
+    compare: Compare,
     /// The caret in the prompt, in characters.
     prompt_caret: usize,
     now: Duration,
@@ -98,7 +111,11 @@ impl Workbench {
         Self {
             history: History::new(parts.document),
             engine: parts.engine,
-            background: Background::new(parts.wake),
+            reader: Reader::new(parts.folders.as_ref().map(|folders| folders.presets.clone()), parts.wake.clone()),
+            drawn: Drawn::default(),
+            proposal: None,
+            background: Background::new(parts.wake.clone()),
+            compare: Compare::new(parts.folders.clone(), parts.wake),
             folders: parts.folders,
             saved_preferences: parts.preferences.clone(),
             preferences: parts.preferences,
@@ -122,6 +139,10 @@ impl Workbench {
         self.now = now;
         match command {
             Command::Edit(edit) => self.edit(edit),
+            Command::EditApart(edit) => self.edit_apart(edit),
+            Command::Propose { source, text } => self.propose(&source, &text),
+            Command::ApplyProposal(without) => self.apply_proposal(&without),
+            Command::DropProposal => self.proposal = None,
             Command::Gesture(gesture) => self.gesture(gesture),
             // In the middle of a stroke, the stroke is what there is to take back.
             Command::Undo => {
@@ -149,6 +170,7 @@ impl Workbench {
             Command::ClearNotices => self.notices.clear(),
             Command::Notify { level, text } => self.notices.add(level, text, None),
             Command::File(file) => self.file(file),
+            Command::Compare(request) => self.compare_request(request),
             Command::ReadModels => self.read_models(),
             Command::AddModels(path) => self.add_models(path),
             Command::ReleaseMemory => self.engine.release_memory(),
@@ -161,7 +183,9 @@ impl Workbench {
     pub fn update(&mut self, now: Duration) -> Option<Duration> {
         self.now = now;
         self.fold_background();
+        self.fold_archive();
         self.fold_events();
+        self.submit_compare();
         self.follow_presets();
         let due = self.submit_live();
         due.into_iter().chain(self.look_up_kept()).min()
@@ -234,9 +258,24 @@ impl Workbench {
         &self.zero_shot
     }
 
-    /// How long the prompt and the negative prompt are; `None` until first counted.
-    pub fn token_counts(&self) -> Option<(TokenCount, TokenCount)> {
-        self.tokens.counts
+    /// How the model reads the prompt and the negative prompt; `None` until it first did.
+    pub fn tokens(&self) -> Option<&TokenizedPrompts> {
+        self.tokens.of.as_ref()
+    }
+
+    /// What can be said of the prompts without a model, and the names that they may use.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Parameters from outside that wait to be taken over.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        self.proposal.as_ref()
+    }
+
+    /// Grids, pairs of results and the parts of the prompt.
+    pub fn compare(&self) -> &Compare {
+        &self.compare
     }
 
     /// The models on this machine.

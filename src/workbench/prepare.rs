@@ -7,6 +7,7 @@ use crate::job::nets::{ControlSpec, OtherNets};
 use crate::job::spec::{
     CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
 };
+use crate::prompt::reading::Question;
 use crate::prompt::template::lines;
 use crate::store::preferences::Preferences;
 
@@ -50,8 +51,20 @@ pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountToke
     let (prompt, negative) = document.words();
     CountTokensSpec {
         model: preferences.diffusion_model.clone(),
-        texts: vec![prompt, negative],
+        prompt,
+        negative,
         emphasis: document.sampling.emphasis,
+        steps: document.sampling.steps,
+    }
+}
+
+/// What is to be said of the prompts.
+pub fn question(document: &Document) -> Question {
+    Question {
+        prompt: document.prompt.clone(),
+        negative: document.negative.clone(),
+        steps: document.sampling.steps,
+        seed: document.sampling.seed,
     }
 }
 

@@ -59,10 +59,10 @@ impl Resources {
     }
 
     /// The LoRAs that the prompt names, each with what is wrong with it, if anything is.
-    pub fn named_loras(&self) -> impl Iterator<Item = (&NamedLora, Option<&str>)> {
+    pub fn named_loras(&self) -> impl Iterator<Item = (&NamedLora, Option<String>)> {
         self.names.loras.iter().map(|lora| {
             let answer = self.known.get(&Wanted::NamedLora(lora.name.clone())).and_then(Option::as_ref);
-            (lora, answer.and_then(|answer| answer.as_ref().err()).map(String::as_str))
+            (lora, answer.and_then(|answer| answer.as_ref().err()).map(|reason| super::sentence(reason)))
         })
     }
 
@@ -158,7 +158,7 @@ impl Names {
 pub(super) fn read(presets: Option<&Path>, wanted: Vec<Wanted>) -> Result<Answers, String> {
     let catalogue = models::catalogue(presets)?;
     let is_by_name = |wanted: &Wanted| matches!(wanted, Wanted::NamedLora(_) | Wanted::NamedEmbedding(_));
-    let shelf = wanted.iter().any(is_by_name).then(|| catalogue.shelf()).unwrap_or_default();
+    let shelf = if wanted.iter().any(is_by_name) { catalogue.shelf() } else { registry::Shelf::default() };
     let find = |wanted: &Wanted| -> Result<Read, registry::RegistryError> {
         let lora =
             |path: &Path| registry::lora_use(path, 1.0, 1.0).map(|LoraUse { path, sha256, .. }| Read { path, sha256 });

@@ -1,6 +1,7 @@
 //! Drawing from the lines of a wildcard.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::Rng;
 
@@ -25,7 +26,7 @@ pub(super) fn options_of(
 }
 
 /// The lines of the wildcard that a path names, or the text that stands for one that there is not.
-fn values_of(path: &Rc<Node>, place: &Place, context: &Context, world: &World<'_>) -> Result<Rc<Vec<Value>>, String> {
+fn values_of(path: &Rc<Node>, place: &Place, context: &Context, world: &World<'_>) -> Result<Arc<Vec<Value>>, String> {
     let name = generator::make(path, context, world).next(world).unwrap_or_default();
     match world.wildcards.values(&name) {
         Some(values) => Ok(values),
@@ -66,7 +67,7 @@ pub(super) fn make(
 }
 
 struct Lines {
-    values: Rc<Vec<Value>>,
+    values: Arc<Vec<Value>>,
     place: Place,
     context: Context,
 }

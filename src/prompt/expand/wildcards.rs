@@ -5,9 +5,8 @@
 //! `{text|content, weight}`, or one text. Reading never fails: what cannot be read becomes a warning. Opening files is
 //! `store`'s.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::prompt::exchange::{Warning, json, yaml};
 
@@ -36,7 +35,7 @@ impl Value {
 pub struct Wildcards {
     lists: BTreeMap<String, Vec<Value>>,
     /// What was asked for before.
-    found: RefCell<HashMap<String, Option<Rc<Vec<Value>>>>>,
+    found: Mutex<HashMap<String, Option<Arc<Vec<Value>>>>>,
 }
 
 impl Wildcards {
@@ -59,7 +58,7 @@ impl Wildcards {
 
     /// These lists.
     pub fn from_lists(lists: BTreeMap<String, Vec<Value>>) -> Self {
-        Self { lists, found: RefCell::default() }
+        Self { lists, found: Mutex::default() }
     }
 
     /// All lists by name.
@@ -98,27 +97,34 @@ impl Wildcards {
         self.lists.keys().map(String::as_str)
     }
 
+    /// The names of all lists and how many options each has.
+    pub fn lengths(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.lists.iter().map(|(name, values)| (name.as_str(), values.len()))
+    }
+
     /// The options of all lists whose names fit `pattern`, sorted, none twice; `None` if there are none.
     /// `*` stands for any text, `?` for a character, `[ab]` for one of some. What fits nothing is looked for in all folders.
-    pub fn values(&self, pattern: &str) -> Option<Rc<Vec<Value>>> {
-        if let Some(known) = self.found.borrow().get(pattern) {
+    pub fn values(&self, pattern: &str) -> Option<Arc<Vec<Value>>> {
+        // What is kept is whole whenever the lock is free, so a panic elsewhere spoils nothing.
+        let known = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(pattern) {
             return known.clone();
         }
         let clean = clean(pattern);
         let found = clean.as_deref().and_then(|clean| {
             self.fitting(clean).or_else(|| (!clean.starts_with("**")).then(|| self.fitting(&format!("**/{clean}")))?)
         });
-        self.found.borrow_mut().insert(pattern.to_owned(), found.clone());
+        known().insert(pattern.to_owned(), found.clone());
         found
     }
 
-    fn fitting(&self, pattern: &str) -> Option<Rc<Vec<Value>>> {
+    fn fitting(&self, pattern: &str) -> Option<Arc<Vec<Value>>> {
         let mut seen = HashSet::new();
         let lists = self.lists.iter().filter(|(name, _)| fits(name, pattern)).flat_map(|(_, values)| values);
         let mut values: Vec<Value> =
             lists.filter(|value| seen.insert((value.text.clone(), value.weight.to_bits()))).cloned().collect();
         values.sort_by(|a, b| a.text.cmp(&b.text));
-        (!values.is_empty()).then(|| Rc::new(values))
+        (!values.is_empty()).then(|| Arc::new(values))
     }
 
     fn add(&mut self, stem: &str, value: &serde_json::Value, warnings: &mut Vec<String>) {

@@ -1,13 +1,14 @@
 //! What stands in the window's panels: one file, one panel.
 
 mod canvas;
+mod compare;
 mod jobs;
 mod lens;
 mod library;
 mod models;
 mod notices;
 mod preview;
-mod prompt;
+pub(super) mod prompt;
 mod steering;
 mod zero_shot;
 
@@ -17,17 +18,21 @@ use egui::{RichText, Ui};
 
 use super::shell::Cx;
 use super::theme;
+pub(super) use compare::CompareLooks;
+
 use crate::workbench::lens::LensMap;
 use crate::workbench::{PanelKind, Workbench};
 
 /// Shows one panel.
 pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
-    if panel == PanelKind::Canvas {
-        canvas::show(ui, cx);
-        return;
+    match panel {
+        PanelKind::Canvas => return canvas::show(ui, cx),
+        // It scrolls its parts, not itself.
+        PanelKind::Compare => return compare::show(ui, cx),
+        _ => {}
     }
     egui::ScrollArea::vertical().id_salt(panel.title()).auto_shrink([false, false]).show(ui, |ui| match panel {
-        PanelKind::Canvas => {}
+        PanelKind::Canvas | PanelKind::Compare => {}
         PanelKind::Prompt => prompt::show(ui, cx),
         PanelKind::Library => library::show(ui, cx),
         PanelKind::Models => models::show(ui, cx),

@@ -9,6 +9,7 @@ use crate::job::sampling::{Emphasis, Sampler, Sampling, Schedule};
 use crate::ui::shell::{Cx, icon_action};
 use crate::ui::theme::{self, ACCENT};
 use crate::ui::tiles::Slot;
+use crate::workbench::compare::{CompareRequest, Side};
 use crate::workbench::{Action, Command, PanelKind, PreviewTarget, ViewCommand};
 
 /// Below this width the picture stands above the controls instead of beside them.
@@ -244,6 +245,11 @@ fn results(ui: &mut Ui, cx: &mut Cx<'_>) {
                 }
                 if ui.button(Action::SaveResult.text().0).clicked() {
                     cx.outbox.send(Command::View(ViewCommand::SaveResultDialog(index)));
+                }
+                for side in [Side::A, Side::B] {
+                    if ui.button(format!("Compare as {}", side.name())).clicked() {
+                        cx.outbox.send(Command::Compare(CompareRequest::ChooseResult(side, index)));
+                    }
                 }
             });
             if response.on_hover_text(help).clicked() {

@@ -13,6 +13,12 @@ use crate::workbench::{Action, Command, PanelKind, Sort, ViewCommand};
 
 /// Strengths that a slider reaches; further ones can be typed.
 const STRENGTHS: std::ops::RangeInclusive<f32> = -1.0..=2.0;
+/// Width of the labels before sliders.
+const LABELS: f32 = 64.0;
+/// Width of the number behind a slider, with the gaps.
+const VALUES: f32 = 76.0;
+/// Below this width labels stand above their sliders.
+const NARROW: f32 = 240.0;
 /// The shortest stretch of steps that a ControlNet can be given.
 const SHORTEST: f32 = 0.01;
 
@@ -32,7 +38,7 @@ fn heading(ui: &mut Ui, cx: &mut Cx<'_>, title: &str, sort: Sort, add: &str) -> 
     let known = cx.workbench.models().known().unwrap_or_default();
     let mut chosen = None;
     ui.add_space(theme::GRID);
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new(title).strong());
         let is_first = sort == Sort::Lora;
         let menu = ui.menu_button(add, |ui| {
@@ -82,7 +88,7 @@ fn loras(ui: &mut Ui, cx: &mut Cx<'_>, steering: &mut Steering) {
         let text = format!("{} at {} by the prompt", lora.name, number(lora.unet_strength));
         ui.label(RichText::new(text).small().color(theme::tokens(ui).faint));
         if let Some(problem) = problem {
-            let text = RichText::new(*problem).small().color(theme::tokens(ui).warning);
+            let text = RichText::new(problem).small().color(theme::tokens(ui).warning);
             ui.add(egui::Label::new(text).wrap());
         }
     }
@@ -94,7 +100,7 @@ fn loras(ui: &mut Ui, cx: &mut Cx<'_>, steering: &mut Steering) {
 /// On or off, the name, and a button that takes it away; true if that was pressed.
 fn title(ui: &mut Ui, is_on: &mut bool, name: &str, about: &str) -> bool {
     ui.add_space(theme::GRID / 2.0);
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         ui.checkbox(is_on, name).on_hover_text(about);
         let remove = ui.small_button("Remove");
         remove.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Remove {name}")));
@@ -117,13 +123,27 @@ fn lora_strengths(ui: &mut Ui, lora: &mut LoraChoice) {
 }
 
 fn strength(ui: &mut Ui, label: &str, name: &str, value: &mut f32) {
-    ui.horizontal(|ui| {
-        let text = caption(ui, label);
-        let limits = -Steering::MOST..=Steering::MOST;
-        let slider = ui.add(Slider::new(value, STRENGTHS).clamping(egui::SliderClamping::Never).max_decimals(2));
-        slider.labelled_by(text.id).on_hover_text(format!("{label} of {name}; 1 is what it was made for."));
-        *value = if value.is_finite() { value.clamp(*limits.start(), *limits.end()) } else { 1.0 };
-    });
+    let room = ui.available_width();
+    let is_narrow = room < NARROW;
+    let row = |ui: &mut Ui| {
+        // Sliders below each other begin at the same place.
+        ui.spacing_mut().slider_width = (room - VALUES - if is_narrow { 0.0 } else { LABELS }).clamp(40.0, 160.0);
+        let place = egui::vec2(LABELS, if is_narrow { 0.0 } else { ui.spacing().interact_size.y });
+        let layout = egui::Layout::left_to_right(egui::Align::Center);
+        let text = ui.allocate_ui_with_layout(place, layout, |ui| {
+            ui.set_min_width(LABELS);
+            caption(ui, label)
+        });
+        let slider = Slider::new(value, STRENGTHS).clamping(egui::SliderClamping::Never).max_decimals(2);
+        let help = format!("{label} of {name}; 1 is what it was made for.");
+        ui.add(slider).labelled_by(text.inner.id).on_hover_text(help);
+        *value = if value.is_finite() { value.clamp(-Steering::MOST, Steering::MOST) } else { 1.0 };
+    };
+    if is_narrow {
+        ui.vertical(row)
+    } else {
+        ui.horizontal(row)
+    };
 }
 
 fn controls(ui: &mut Ui, cx: &mut Cx<'_>, steering: &mut Steering) {
@@ -173,7 +193,7 @@ fn control_picture(ui: &mut Ui, cx: &Cx<'_>, index: usize, control: &mut Control
 
 /// From which to which share of the steps.
 fn stretch(ui: &mut Ui, control: &mut ControlChoice) {
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         let from = caption(ui, "Steps from");
         let latest = (control.end - SHORTEST).max(0.0);
         ui.add(share(&mut control.start, 0.0..=latest)).labelled_by(from.id);

@@ -1,0 +1,58 @@
+//! Requests with variants and wildcards, made definite: what is drawn depends on the seed of the picture and stands in the
+//! request, which alone says what is made.
+
+use super::reader::Reader;
+use crate::job::spec::GenerateSpec;
+use crate::prompt::reading::{draw, is_dynamic};
+
+/// Draws once for each question that is asked again and again.
+#[derive(Debug, Default)]
+pub(super) struct Drawn {
+    /// The last request, and what became of its prompts.
+    last: Option<(Key, [String; 2])>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Key {
+    texts: [String; 2],
+    seed: u64,
+    /// How often the wildcards had changed.
+    revision: u64,
+}
+
+impl Drawn {
+    /// The request for the first of its pictures.
+    pub(super) fn one(&mut self, mut spec: GenerateSpec, reader: &Reader) -> GenerateSpec {
+        if !is_dynamic(&spec.prompt) && !is_dynamic(&spec.negative) {
+            return spec;
+        }
+        let key = Key {
+            texts: [std::mem::take(&mut spec.prompt), std::mem::take(&mut spec.negative)],
+            seed: spec.sampling.seed,
+            revision: reader.revision(),
+        };
+        if self.last.as_ref().is_none_or(|(last, _)| *last != key) {
+            let texts = key.texts.each_ref().map(|text| draw(text, key.seed, &reader.known().names.wildcards));
+            self.last = Some((key, texts));
+        }
+        if let Some((_, [prompt, negative])) = &self.last {
+            spec.prompt.clone_from(prompt);
+            spec.negative.clone_from(negative);
+        }
+        spec
+    }
+
+    /// One request for all pictures, or one for each if they are of different words.
+    pub(super) fn each(&mut self, spec: GenerateSpec, reader: &Reader) -> Vec<GenerateSpec> {
+        if !is_dynamic(&spec.prompt) && !is_dynamic(&spec.negative) {
+            return vec![spec];
+        }
+        let one = |offset: u32| {
+            let mut one = spec.clone();
+            one.count = 1;
+            one.sampling.seed = spec.sampling.seed.saturating_add(offset.into());
+            self.one(one, reader)
+        };
+        (0..spec.count).map(one).collect()
+    }
+}

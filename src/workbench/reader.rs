@@ -1,0 +1,305 @@
+//! Reading prompts on a thread of their own: what can be said of the text, and the names that it may use. The newest question
+//! wins; a frame never waits for an answer.
+//!
+//! The user's folders of wildcards and tags are looked at again while questions come, so that a changed file counts at once.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::models;
+use crate::engine::Wake;
+use crate::prompt::complete::Named;
+use crate::prompt::reading::{self, Names, Question, Reading};
+use crate::prompt::tags::Tags;
+use crate::registry::Sort;
+use crate::store::{prompt_files, wildcards};
+
+/// Folders are looked at no more often.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The names that prompts may use, and what is known of them.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// For reading prompts.
+    pub names: Names,
+    /// Wildcards and how many lines each has.
+    pub wildcards: Vec<(String, usize)>,
+    /// LoRA files.
+    pub loras: Vec<Named>,
+    /// Learned words.
+    pub embeddings: Vec<Named>,
+    /// Tags for completion.
+    pub tags: Tags,
+}
+
+/// Asks the thread, and keeps its last answer.
+pub struct Reader {
+    desk: Arc<Desk>,
+    told: Receiver<Told>,
+    asked: Option<Question>,
+    reading: Option<Arc<Reading>>,
+    known: Arc<Known>,
+    /// How often the names have changed.
+    revision: u64,
+}
+
+/// Where questions lie.
+#[derive(Default)]
+struct Desk {
+    slip: Mutex<Slip>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Slip {
+    question: Option<Question>,
+    models_changed: bool,
+    is_over: bool,
+}
+
+enum Told {
+    Known(Arc<Known>),
+    Reading(Box<Reading>),
+    Warning(String),
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.desk.slip().is_over = true;
+        self.desk.bell.notify_all();
+    }
+}
+
+impl Desk {
+    fn slip(&self) -> MutexGuard<'_, Slip> {
+        // What lies there is whole whenever the lock is free.
+        self.slip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    /// Starts the thread; `presets` is the user's folder.
+    pub(super) fn new(presets: Option<PathBuf>, wake: Wake) -> Self {
+        let desk = Arc::new(Desk::default());
+        let (sender, told) = channel();
+        let shelf = Shelf { presets, stamp: None, looked: None, loras: None, embeddings: None };
+        let worker = Worker { desk: desk.clone(), sender, wake, shelf, known: Arc::default() };
+        let spawned = std::thread::Builder::new().name("maquette-prompts".to_owned()).spawn(move || worker.run());
+        if let Err(error) = spawned {
+            tracing::error!(%error, "the system cannot start a thread that reads prompts");
+        }
+        Self { desk, told, asked: None, reading: None, known: Arc::default(), revision: 0 }
+    }
+
+    /// What is said of a prompt; of the one before while the newest is being read.
+    pub fn reading(&self) -> Option<&Arc<Reading>> {
+        self.reading.as_ref()
+    }
+
+    /// The names that prompts may use.
+    pub fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
+    /// A number that changes with the names.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether the newest question is answered.
+    pub fn is_current(&self) -> bool {
+        self.asked.as_ref() == self.reading.as_ref().map(|reading| &reading.question)
+    }
+
+    pub(super) fn ask(&mut self, question: Question) {
+        if self.asked.as_ref() != Some(&question) {
+            self.asked = Some(question.clone());
+            self.desk.slip().question = Some(question);
+            self.desk.bell.notify_all();
+        }
+    }
+
+    /// The models on this machine may be others now.
+    pub(super) fn models_changed(&mut self) {
+        let mut slip = self.desk.slip();
+        slip.models_changed = true;
+        if slip.question.is_none() {
+            slip.question.clone_from(&self.asked);
+        }
+        drop(slip);
+        self.desk.bell.notify_all();
+    }
+
+    /// Takes what was told meanwhile; gives warnings about files.
+    pub(super) fn poll(&mut self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for told in self.told.try_iter() {
+            match told {
+                Told::Known(known) => (self.known, self.revision) = (known, self.revision + 1),
+                Told::Reading(reading) => self.reading = Some(Arc::new(*reading)),
+                Told::Warning(text) => warnings.push(text),
+            }
+        }
+        warnings
+    }
+}
+
+/// What was read, and when.
+struct Shelf {
+    presets: Option<PathBuf>,
+    stamp: Option<u64>,
+    looked: Option<Instant>,
+    loras: Option<Vec<Named>>,
+    embeddings: Option<Vec<Named>>,
+}
+
+struct Worker {
+    desk: Arc<Desk>,
+    sender: Sender<Told>,
+    wake: Wake,
+    shelf: Shelf,
+    known: Arc<Known>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some((question, models_changed)) = self.next() {
+            self.answer(question.clone(), false);
+            // Looking through all folders of models takes long, so it comes after the first answer.
+            if models_changed || self.shelf.loras.is_none() {
+                self.answer(question, true);
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question, with_models: bool) {
+        // A text that nobody foresaw must not end the reading of all others.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            self.look(with_models);
+            reading::read(question, &self.known.names)
+        }));
+        match read {
+            // Nobody listens any more at the end of the program.
+            Ok(reading) => drop(self.sender.send(Told::Reading(Box::new(reading)))),
+            Err(_) => tracing::error!("a prompt could not be read; this is a bug, please report it"),
+        }
+        (self.wake)();
+    }
+
+    /// Waits for a question; `None` at the end of the program.
+    fn next(&self) -> Option<(Question, bool)> {
+        let mut slip = self.desk.slip();
+        loop {
+            if slip.is_over {
+                return None;
+            }
+            if let Some(question) = slip.question.take() {
+                return Some((question, std::mem::take(&mut slip.models_changed)));
+            }
+            slip = self.desk.bell.wait(slip).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reads files that changed since they were last read.
+    fn look(&mut self, with_models: bool) {
+        let shelf = &mut self.shelf;
+        let Some(presets) = shelf.presets.clone() else {
+            // Nothing to look through.
+            shelf.loras.get_or_insert_default();
+            return;
+        };
+        let is_due = shelf.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
+        if !is_due && !with_models {
+            return;
+        }
+        let folders = [presets.join("wildcards"), presets.join("tags")];
+        let stamp = prompt_files::stamp(&[&folders[0], &folders[1]]);
+        shelf.looked = Some(Instant::now());
+        if shelf.stamp == Some(stamp) && !with_models {
+            return;
+        }
+        shelf.stamp = Some(stamp);
+        let mut warnings = Vec::new();
+        let mut known = Known::default();
+        if folders[0].is_dir() {
+            let (read, more) = wildcards::read_folder(&folders[0]);
+            known.wildcards = read.lengths().map(|(name, count)| (name.to_owned(), count)).collect();
+            known.names.wildcards = read;
+            warnings.extend(more);
+        }
+        let (tags, more) = prompt_files::read_tags(&folders[1]);
+        known.tags = tags;
+        warnings.extend(more);
+        if with_models {
+            let of = |sort: Sort| -> Vec<Named> {
+                let found = models::catalogue(Some(&presets)).map(|catalogue| catalogue.found()).unwrap_or_default();
+                let named = found.into_iter().filter(|one| one.sort == sort);
+                named.map(|one| prompt_files::named(&one.name, &one.path)).collect()
+            };
+            (shelf.loras, shelf.embeddings) = (Some(of(Sort::Lora)), Some(of(Sort::Embedding)));
+        }
+        let names =
+            |list: &Option<Vec<Named>>| list.as_ref().map(|list| list.iter().map(|one| one.name.clone()).collect());
+        known.names.loras = names(&shelf.loras);
+        known.names.embeddings = names(&shelf.embeddings)
+            .map(|names: HashSet<String>| names.into_iter().map(|name| name.to_lowercase()).collect());
+        known.loras = shelf.loras.clone().unwrap_or_default();
+        known.embeddings = shelf.embeddings.clone().unwrap_or_default();
+        self.known = Arc::new(known);
+        let _ = self.sender.send(Told::Known(self.known.clone()));
+        for warning in warnings {
+            let _ = self.sender.send(Told::Warning(warning));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn answer(reader: &mut Reader, is_wanted: impl Fn(&Reading) -> bool) -> Arc<Reading> {
+        let start = Instant::now();
+        while !reader.is_current() || !reader.reading().is_some_and(|reading| is_wanted(reading)) {
+            assert!(start.elapsed().as_secs() < 20, "no answer came");
+            assert_eq!(reader.poll(), Vec::<String>::new());
+            std::thread::yield_now();
+        }
+        reader.reading().unwrap().clone()
+    }
+
+    fn question(prompt: &str) -> Question {
+        Question { prompt: prompt.to_owned(), steps: 20, ..Question::default() }
+    }
+
+    #[test]
+    fn the_newest_question_is_answered() {
+        let mut reader = Reader::new(None, Arc::new(|| ()));
+        for prompt in ["a", "a f", "a fox, fox, fox"] {
+            reader.ask(question(prompt));
+        }
+        let reading = answer(&mut reader, |_| true);
+        assert_eq!((reading.question.prompt.as_str(), reading.remarks.len()), ("a fox, fox, fox", 1));
+    }
+
+    #[test]
+    fn wildcards_of_the_users_folder_are_known() {
+        let presets = tempfile::tempdir().unwrap();
+        std::fs::create_dir(presets.path().join("wildcards")).unwrap();
+        std::fs::write(presets.path().join("wildcards/colour.txt"), "red\n").unwrap();
+        let mut reader = Reader::new(Some(presets.path().to_owned()), Arc::new(|| ()));
+        reader.ask(question("a __colour__ fox <lora:none:1>"));
+        let reading = answer(&mut reader, |reading| !reading.remarks.is_empty() || !reading.drawn.is_empty());
+        assert_eq!(reading.drawn.first().map(String::as_str), Some("a red fox <lora:none:1>"));
+        assert_eq!(reader.known().wildcards, [("colour".to_owned(), 1)]);
+        // The file is another one now, and the models were looked at again.
+        std::fs::write(presets.path().join("wildcards/colour.txt"), "deep blue\n").unwrap();
+        reader.models_changed();
+        reader.ask(question("a __colour__ cat"));
+        answer(&mut reader, |reading| reading.drawn.first().is_some_and(|drawn| drawn == "a deep blue cat"));
+    }
+}
