@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Item;
-use super::tasks::Beside;
+use super::tasks::{Beside, make_definite};
 use crate::base::pixels::Picture;
 use crate::base::statistics::Spread;
 use crate::document::Document;
@@ -129,6 +129,7 @@ impl Measurement {
             let mut spec =
                 prepare::generate(document, preferences, PreviewTarget::NewPicture, seeds.clamp(1, 64)).ok()?;
             beside.put(&mut spec);
+            make_definite(&mut spec, library);
             Some(spec)
         };
         let (without, with) = (spec(&without)?, spec(&with)?);
