@@ -183,10 +183,11 @@ fn a_control_net_steers_by_the_canvas_or_by_a_file() {
             .any(|control| matches!(&control.picture, ControlPicture::File { name, .. } if name == "picture.png"))
     };
     wait(&mut harness, is_file);
+    command(&mut harness, "Undo");
+    assert!(!is_file(app(&harness)), "the file is gone again");
+    command(&mut harness, "Redo");
     let made = generate(&mut harness);
     let control = &made.nets.controls[0];
     assert_eq!(control.model.0, root.path().join("mine/edges").display().to_string());
     assert_eq!((control.scale, control.start, control.end), (1.0, 0.0, 1.0));
-    command(&mut harness, "Undo");
-    assert!(!is_file(app(&harness)), "the file is gone again");
 }

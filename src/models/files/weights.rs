@@ -23,7 +23,7 @@ use crate::models::tensors::Tensors;
 /// Bytes that one thread looks through at a time.
 const PIECE: usize = 1 << 20;
 /// Bytes between two pauses.
-const PAUSE: usize = 1 << 25;
+const PAUSE: usize = 1 << 23;
 
 /// Where a tensor of a net is among the tensors of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -155,15 +155,21 @@ impl Panels {
         if packed.len() < LARGE {
             return Ok(Self::Full(packed));
         }
-        pause()?;
-        let half = Vec::<f16>::from_f32_slice(&packed);
-        let mut back = [0f32; 4096];
-        let is_exact = half.chunks(back.len()).zip(packed.chunks(back.len())).all(|(half, full)| {
-            let back = &mut back[..half.len()];
-            half.convert_to_f32_slice(back);
-            back == full && half.iter().all(|number| number.is_finite())
-        });
-        Ok(if is_exact { Self::Half(half) } else { Self::Full(packed) })
+        let (mut halves, mut back) = (Vec::with_capacity(packed.len()), [0f32; 4096]);
+        for some in packed.chunks(LARGE) {
+            pause()?;
+            let half = Vec::<f16>::from_f32_slice(some);
+            let is_exact = half.chunks(back.len()).zip(some.chunks(back.len())).all(|(half, full)| {
+                let back = &mut back[..half.len()];
+                half.convert_to_f32_slice(back);
+                back == full && half.iter().all(|number| number.is_finite())
+            });
+            if !is_exact {
+                return Ok(Self::Full(packed));
+            }
+            halves.extend_from_slice(&half);
+        }
+        Ok(Self::Half(halves))
     }
 
     /// `count` of the numbers from number `first` on; `buffer` is where they are if they have to be converted.

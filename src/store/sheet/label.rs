@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_wrapped_and_cut() {
-        assert_eq!(Label::lines("a red fox in snow", 10, 60), ["a red fox", "in snow"]);
+        assert_eq!(Label::lines("a red fox in snow", 10, 50), ["a red fox", "in snow"]);
         assert_eq!(Label::lines("", 10, 60), Vec::<String>::new());
         let long = Label::lines(&"word ".repeat(80), 10, 60);
         assert_eq!(long.len(), MOST_LINES);

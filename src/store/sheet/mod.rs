@@ -196,7 +196,7 @@ mod tests {
             "the cell without a picture"
         );
         let dark = |x: std::ops::Range<u32>, y: std::ops::Range<u32>| {
-            y.flat_map(|y| x.clone().map(move |x| (x, y))).filter(|(x, y)| at(*x, *y)[1] < 90).count()
+            y.flat_map(|y| x.clone().map(move |x| (x, y))).filter(|(x, y)| at(*x, *y)[1] < 150).count()
         };
         assert!(dark(0..places.left - GAP, places.top..places.page.height) > 20, "the row has a name");
         assert!(

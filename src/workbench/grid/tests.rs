@@ -73,6 +73,8 @@ fn prompts_vary_in_every_way() {
         "the same dice give the same cells"
     );
     let both = read(&dynamic, &["Prompt S/R: fox, cat", "Prompt expansions: all"]).unwrap();
+    let twice = read(&dynamic, &["Prompt: a", "Prompt expansions: all"]).unwrap_err();
+    assert!(twice.contains("Prompt expansions: another axis decides this"), "{twice}");
     assert!(both.cells.iter().any(|cell| cell.spec.prompt == "a blue cat in winter"), "replaced after expanding");
 }
 
@@ -99,7 +101,7 @@ fn what_is_wrong_is_said_with_the_name_of_the_axis() {
         (vec!["Steps: "], "type at least one value"),
         (vec!["Steps: 2.5"], "\"2.5\" is not a whole number"),
         (vec!["Steps: 1", "Steps: 2"], "another axis decides this"),
-        (vec!["Prompt: a", "Prompt expansions: 2"], "another axis decides this"),
+        (vec!["Prompt: a", "Prompt: b"], "another axis decides this"),
         (vec!["Prompt S/R: dog, cat"], "\"dog\" is neither in the prompt"),
         (vec!["Prompt S/R: , cat"], "the first value is what is searched"),
         (vec!["Sampler: magic"], "there is no \"magic\"; choose from euler"),
