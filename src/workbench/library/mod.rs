@@ -140,7 +140,8 @@ pub struct Draft {
 impl Draft {
     /// Whether enough is said to keep it.
     pub fn is_complete(&self) -> bool {
-        !self.name.trim().is_empty() && !(self.text.trim().is_empty() && self.negative.trim().is_empty())
+        let says_something = |text: &String| !text.trim().is_empty();
+        says_something(&self.name) && [&self.text, &self.negative].into_iter().any(says_something)
     }
 
     /// What would be in the library, and the name of its file.
