@@ -102,7 +102,8 @@ fn a_single_file_is_a_model_like_any_other() {
         |list: &[(&str, f32)]| list.iter().map(|(text, weight)| ((*text).to_owned(), *weight)).collect::<Vec<_>>();
     assert_eq!(shown(&spec.prompt, &prompt.parts[0]), own(&[("a", 1.0), ("red", 1.2), ("cube", 1.0)]));
     assert_eq!(shown(&spec.prompt, &prompt.parts[1]), own(&[("b", 1.0)]));
-    assert!(shown(&spec.negative, &negative.parts[0]).iter().any(|(text, _)| text == "text"));
+    let words: String = shown(&spec.negative, &negative.parts[0]).into_iter().map(|(text, _)| text).collect();
+    assert_eq!(words, "blur,(text)", "the tokens together, without the backslashes");
     let path = keep.path().join("some model.safetensors");
     assert_eq!(files.sha256(&["unet/config.json"], &cx).unwrap(), sha256_of(&path, &cx).unwrap());
     let pad = |folder: &str| {

@@ -392,7 +392,7 @@ fn of_several_dropped_files_the_first_is_opened_and_that_is_said() {
     wait(&mut harness, |app| app.workbench().document().canvas.as_ref().unwrap().name == "photo.png");
     let notice = app(&harness).workbench().notices().newest().unwrap();
     assert_eq!(notice.level, Level::Info);
-    assert!(notice.text.contains("One picture at a time"));
+    assert!(notice.text.contains("One file at a time"));
 }
 
 #[test]

@@ -204,6 +204,15 @@ fn a_grid_is_paused_survives_a_restart_and_is_exported() {
         table.is_some_and(|table| table.cells().iter().all(|cell| cell.picture.is_some() && cell.score.is_some()))
     });
     assert_eq!(again.load(Ordering::SeqCst), 5, "what was made is not made again");
+    // The scores are in the file, too, as soon as the thread that keeps it has written them.
+    let stored = maquette::store::runs::Runs::open(&folders(root.path()).runs_file()).unwrap().0;
+    wait(&mut harness, |h| {
+        let mut cells = table(h).run.cells.iter().zip(table(h).cells());
+        cells.all(|(cell, view)| {
+            let wanted = ("builtin".to_owned(), cell.spec.prompt.clone(), view.score.unwrap());
+            stored.scores(&cell.job).unwrap() == [wanted]
+        })
+    });
 
     click(&mut harness, "Best first");
     let order = table(&harness).by_score();

@@ -77,7 +77,7 @@ fn a_click_puts_a_modifier_into_the_prompt_and_each_is_a_step() {
     let mut harness = open(root.path());
     let is_on = |harness: &Window<'_>, name: &str| {
         let node = harness.get_by_role_and_label(Role::Button, name).accesskit_node();
-        node.is_selected() == Some(true)
+        node.toggled() == Some(egui::accesskit::Toggled::True)
     };
     search(&mut harness, "veil");
     assert!(!is_on(&harness, "foggy"), "found by what is said about it");
@@ -100,8 +100,10 @@ fn templates_and_styles_are_stacked_in_any_order_over_the_prompt() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = open(root.path());
     click(&mut harness, "Templates");
+    search(&mut harness, "without lettering");
     button(&mut harness, "Logo");
     click(&mut harness, "Styles");
+    search(&mut harness, "linocut");
     button(&mut harness, "Linocut");
     let logo = "minimal logo of a fox, single colour, geometric, negative space, white background";
     let linocut = ", linocut, bold shapes, two colours, carved texture";
@@ -161,7 +163,9 @@ fn a_template_brings_its_settings_in_the_same_step() {
 fn favourites_and_parts_narrow_the_list() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = open(root.path());
+    search(&mut harness, "foggy");
     click(&mut harness, "Favourite foggy");
+    search(&mut harness, "");
     assert!(app(&harness).workbench().preferences().favourites.contains("modifier foggy"));
     click(&mut harness, "Only favourites");
     assert!(harness.query_by_role_and_label(Role::Button, "foggy").is_some());
@@ -169,7 +173,7 @@ fn favourites_and_parts_narrow_the_list() {
     click(&mut harness, "Only favourites");
     assert!(harness.query_by_role_and_label(Role::Button, "neon glow").is_some());
     click(&mut harness, "Part of the library");
-    click(&mut harness, "Effect");
+    button(&mut harness, "Effect");
     assert!(harness.query_by_role_and_label(Role::Button, "neon glow").is_some());
     assert!(harness.query_by_role_and_label(Role::Button, "flat design").is_none());
     click(&mut harness, "Lines about each modifier");
@@ -234,6 +238,7 @@ fn files_of_other_programs_come_in_and_go_out_by_the_dialog() {
     assert_eq!(notices("Imported 1 style from"), [Level::Info]);
     assert!(notices("style without a name").contains(&Level::Warning));
     click(&mut harness, "Styles");
+    search(&mut harness, "theirs");
     button(&mut harness, "Theirs");
     assert_eq!(words(&harness).0, "a fox, theirs");
     click(&mut harness, "Export…");
@@ -297,7 +302,7 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     let foggy = Item::Modifier("foggy".into());
     let mut harness = open_over(root.path(), counting(&made));
     click(&mut harness, "Part of the library");
-    click(&mut harness, "Effect");
+    button(&mut harness, "Effect");
     click(&mut harness, "Render thumbnails");
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&Item::Modifier("blueprint".into())).is_some());
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().progress().is_none());
@@ -316,7 +321,7 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     let mut harness = open_over(root.path(), counting(&made));
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&foggy).is_some());
     click(&mut harness, "Part of the library");
-    click(&mut harness, "Effect");
+    button(&mut harness, "Effect");
     click(&mut harness, "Render thumbnails");
     harness.run_steps(20);
     assert_eq!(made.load(Ordering::Relaxed), 9);

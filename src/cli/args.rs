@@ -113,9 +113,9 @@ pub(super) struct Generate {
     /// What to show
     #[arg(long)]
     pub(super) prompt: String,
-    /// What to steer away from
-    #[arg(long, default_value = "")]
-    pub(super) negative: String,
+    /// What to steer away from; "" is an empty text, which SDXL models tell from none
+    #[arg(long)]
+    pub(super) negative: Option<String>,
     /// Catalogue id, folder in diffusers layout, single .safetensors file, or a name from `models list`
     #[arg(long, default_value = "builtin")]
     pub(super) model: String,
@@ -133,7 +133,7 @@ pub(super) struct Generate {
     #[arg(long, default_value_t = 20)]
     pub(super) steps: u32,
     /// Classifier-free guidance scale
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
     pub(super) guidance: f32,
     /// Takes the excess contrast of strong guidance back, 0 to 1
     #[arg(long, default_value_t = 0.0)]
@@ -145,7 +145,7 @@ pub(super) struct Generate {
     #[arg(long, default_value = "a1111")]
     pub(super) emphasis: Emphasis,
     /// Start of the noise (default: a random one, which is printed)
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(super) seed: Option<u64>,
     /// Whose random numbers a seed means: cpu or cuda (those of PyTorch)
     #[arg(long, default_value = "cpu")]

@@ -70,10 +70,15 @@ pub(super) fn prepare(args: &Generate, options: &EngineOptions) -> Result<Genera
         }),
     };
     let model = ModelRef::from(args.model.as_str());
+    // A blank is the text without words; no text at all is no negative prompt.
+    let negative = match args.negative.as_deref() {
+        None => String::new(),
+        Some("") => " ".to_owned(),
+        Some(text) => text.to_owned(),
+    };
     Ok(GenerateSpec {
         model: model.clone(),
         prompt: args.prompt.clone(),
-        negative: args.negative.clone(),
         sampling: Sampling {
             sampler: args.sampler,
             schedule: args.schedule,
@@ -91,7 +96,8 @@ pub(super) fn prepare(args: &Generate, options: &EngineOptions) -> Result<Genera
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
-        embeddings: lora::embeddings(&args.embedding, [&args.prompt, &args.negative], options)?,
+        embeddings: lora::embeddings(&args.embedding, [&args.prompt, &negative], options)?,
         loras: lora::loras(&args.lora, &args.prompt, options)?,
+        negative,
     })
 }

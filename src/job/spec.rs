@@ -213,7 +213,8 @@ pub struct GenerateSpec {
     pub model: ModelRef,
     /// What to show.
     pub prompt: String,
-    /// What to steer away from.
+    /// What to steer away from. No text at all is no negative prompt, which is not everywhere the same as a text without words: SDXL's pipelines
+    /// make zeros of it.
     pub negative: String,
     /// How to sample.
     pub sampling: Sampling,

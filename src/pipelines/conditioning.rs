@@ -239,7 +239,7 @@ impl Conditioner {
         cx: &TaskCx<'_>,
     ) -> Result<Encoded> {
         let encoded = self.encode(fragments, chunks, reading, cx)?;
-        let is_empty = fragments.iter().all(|fragment| fragment.text.trim().is_empty());
+        let is_empty = fragments.iter().all(|fragment| fragment.text.is_empty());
         // diffusers' pipelines for SDXL do so if nothing is said.
         let zeroes = self.has_pooled && self.index.force_zeros_for_empty_prompt.unwrap_or(true);
         if !(zeroes && is_empty) {

@@ -211,6 +211,7 @@ impl Diffusion {
                 }
                 for (index, latents) in (0..).zip(all?) {
                     made.extend(Latents::new(shape, latents.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?));
+                    check_finite(&latents, "the denoising net's")?;
                     let picture = finish(&codec, &latents.to_dtype(self.dtype)?, inpainting.as_ref(), cx)?;
                     pictures.push((spec.sampling.seed_of(index), picture));
                 }
@@ -341,7 +342,7 @@ impl Diffusion {
         if let Some(noise) = &spec.noise {
             return self.size_of_noise(noise, vae, *size, remarks);
         }
-        let multiple = (vae.factor() * self.unet_config.multiple()) as u32;
+        let multiple = vae.factor() as u32;
         let rounded = |side: u32| ((side + multiple / 2) / multiple).max(1) * multiple;
         let possible = Extent::new(rounded(size.width), rounded(size.height));
         if possible != *size {
@@ -361,14 +362,11 @@ impl Diffusion {
         remarks: &mut Vec<String>,
     ) -> Result<Extent> {
         let [channels, height, width] = noise.shape();
-        let (factor, multiple) = (vae.factor(), self.unet_config.multiple());
-        let fits = channels == vae.latent_channels()
-            && [height, width].iter().all(|side| side.is_multiple_of(multiple) && side * factor <= MAX_SIDE as usize);
-        if !fits {
+        let (factor, wanted) = (vae.factor(), vae.latent_channels());
+        let most = MAX_SIDE as usize / factor;
+        if channels != wanted || [height, width].iter().any(|side| !(1..=most).contains(side)) {
             return Err(ModelError::BadInput(format!(
-                "the noise is {channels}x{height}x{width}; this model wants {} channels, and rows and columns that are \
-                 multiples of {multiple}",
-                vae.latent_channels()
+                "the noise is {channels}x{height}x{width}; this model wants {wanted} channels, and at most {most} rows and columns"
             )));
         }
         let size = Extent::new((width * factor) as u32, (height * factor) as u32);
@@ -389,6 +387,20 @@ fn remark_tiles(codec: &Codec<'_>, memory: u64, remarks: &mut Vec<String>) {
     }
 }
 
+/// Refuses what is no longer numbers.
+fn check_finite(tensor: &Tensor, whose: &str) -> Result<()> {
+    let sum = tensor.to_dtype(DType::F32)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    // The largest of numbers among which one is none is not reliable; a sum is.
+    let total = tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    if sum.is_finite() && total.is_finite() {
+        return Ok(());
+    }
+    Err(ModelError::BadInput(format!(
+        "{whose} numbers grew beyond all bounds, so there is no picture: try a guidance scale below 20, another sampler, or --precision \
+         f32; if that does not help, the model's weights or its scheduler_config.json are damaged"
+    )))
+}
+
 /// The picture of `latents`, on the canvas if a run began there.
 fn finish(
     codec: &Codec<'_>,
@@ -396,7 +408,9 @@ fn finish(
     inpainting: Option<&Inpainting<'_>>,
     cx: &TaskCx<'_>,
 ) -> Result<Picture> {
-    let picture = from_tensor(&codec.decode(latents, cx)?)?;
+    let decoded = codec.decode(latents, cx)?;
+    check_finite(&decoded, "the autoencoder's")?;
+    let picture = from_tensor(&decoded)?;
     Ok(match inpainting {
         Some(inpainting) => inpainting.finish(picture),
         None => picture,

@@ -63,7 +63,9 @@ impl Run<'_> {
             let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
             sample = match self.start {
                 Some(Start { latents, mask: Some(mask), .. }) => {
-                    let known = walk.noised_after(latents, &noise, index)?;
+                    // Behind the last call it is as it was, as in diffusers' inpainting.
+                    let is_last = index + 1 == walk.timesteps().len();
+                    let known = if is_last { latents.clone() } else { walk.noised_after(latents, &noise, index)? };
                     blend(&known, &stepped.sample, mask)?
                 }
                 _ => stepped.sample,

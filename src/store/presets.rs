@@ -50,6 +50,21 @@ pub fn wildcards(library: &Library) -> Wildcards {
     Wildcards::from_lists(library.wildcards.iter().map(|(name, list)| (name.clone(), list.values.clone())).collect())
 }
 
+/// The wildcards that ship with those of the user's folder on top, and what could not be read.
+pub fn all_wildcards(user_folder: Option<&Path>) -> (Wildcards, Vec<String>) {
+    let mut shipped = BTreeMap::new();
+    collect_shipped(&SHIPPED, &mut shipped);
+    let lists = shipped.iter().filter_map(|(path, text)| Some((path.strip_prefix("wildcards/")?, text.as_str())));
+    let (shipped, mut warnings) = Wildcards::parse(lists);
+    let mut lists = shipped.into_lists();
+    if let Some(folder) = user_folder.map(|folder| folder.join("wildcards")).filter(|folder| folder.is_dir()) {
+        let (mine, more) = super::wildcards::read_folder(&folder);
+        lists.extend(mine.into_lists());
+        warnings.extend(more);
+    }
+    (Wildcards::from_lists(lists), warnings)
+}
+
 /// A number that changes when a file in the folder does: its name, size or time.
 pub fn fingerprint(folder: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();

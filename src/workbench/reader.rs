@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::prompt::complete::Named;
 use crate::prompt::reading::{self, Names, Question, Reading};
 use crate::prompt::tags::Tags;
 use crate::registry::Sort;
-use crate::store::{prompt_files, wildcards};
+use crate::store::{presets, prompt_files};
 
 /// Folders are looked at no more often.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -34,6 +34,15 @@ pub struct Known {
     pub embeddings: Vec<Named>,
     /// Tags for completion.
     pub tags: Tags,
+}
+
+impl Known {
+    /// Those that ship and those of the user's presets. What is wrong with them the library says.
+    fn take_wildcards(&mut self, presets: Option<&Path>) {
+        let (read, _) = presets::all_wildcards(presets);
+        self.wildcards = read.lengths().map(|(name, count)| (name.to_owned(), count)).collect();
+        self.names.wildcards = read;
+    }
 }
 
 /// Asks the thread, and keeps its last answer.
@@ -208,8 +217,14 @@ impl Worker {
     fn look(&mut self, with_models: bool) {
         let shelf = &mut self.shelf;
         let Some(presets) = shelf.presets.clone() else {
-            // Nothing to look through.
-            shelf.loras.get_or_insert_default();
+            // Nothing to look through but what ships.
+            if shelf.loras.is_none() {
+                shelf.loras = Some(Vec::new());
+                let mut known = Known::default();
+                known.take_wildcards(None);
+                self.known = Arc::new(known);
+                let _ = self.sender.send(Told::Known(self.known.clone()));
+            }
             return;
         };
         let is_due = shelf.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
@@ -225,12 +240,7 @@ impl Worker {
         shelf.stamp = Some(stamp);
         let mut warnings = Vec::new();
         let mut known = Known::default();
-        if folders[0].is_dir() {
-            let (read, more) = wildcards::read_folder(&folders[0]);
-            known.wildcards = read.lengths().map(|(name, count)| (name.to_owned(), count)).collect();
-            known.names.wildcards = read;
-            warnings.extend(more);
-        }
+        known.take_wildcards(Some(&presets));
         let (tags, more) = prompt_files::read_tags(&folders[1]);
         known.tags = tags;
         warnings.extend(more);
@@ -295,7 +305,8 @@ mod tests {
         reader.ask(question("a __colour__ fox <lora:none:1>"));
         let reading = answer(&mut reader, |reading| !reading.remarks.is_empty() || !reading.drawn.is_empty());
         assert_eq!(reading.drawn.first().map(String::as_str), Some("a red fox <lora:none:1>"));
-        assert_eq!(reader.known().wildcards, [("colour".to_owned(), 1)]);
+        assert!(reader.known().wildcards.contains(&("colour".to_owned(), 1)));
+        assert!(reader.known().wildcards.iter().any(|(name, _)| name == "animals"), "those that ship are there too");
         // The file is another one now, and the models were looked at again.
         std::fs::write(presets.path().join("wildcards/colour.txt"), "deep blue\n").unwrap();
         reader.models_changed();

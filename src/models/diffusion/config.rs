@@ -106,11 +106,6 @@ impl Default for UnetConfig {
 }
 
 impl UnetConfig {
-    /// Sides of latents must be multiples of this.
-    pub fn multiple(&self) -> usize {
-        1 << self.block_out_channels.len().saturating_sub(1)
-    }
-
     /// Attention heads of block `index`, as diffusers reads the two fields.
     pub fn heads(&self, index: usize) -> usize {
         self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).at(index)
@@ -155,6 +150,10 @@ pub struct VaeConfig {
     pub scaling_factor: f64,
     /// What is taken from latents before that.
     pub shift_factor: Option<f64>,
+    /// diffusers' classes of the blocks on the way down.
+    pub down_block_types: Vec<String>,
+    /// Those on the way up.
+    pub up_block_types: Vec<String>,
     /// Self-attention in the middle.
     pub mid_block_add_attention: bool,
     /// A 1x1 convolution after the encoder.
@@ -178,6 +177,8 @@ impl Default for VaeConfig {
             norm_num_groups: 32,
             scaling_factor: 0.18215,
             shift_factor: None,
+            down_block_types: Vec::new(),
+            up_block_types: Vec::new(),
             mid_block_add_attention: true,
             use_quant_conv: true,
             use_post_quant_conv: true,

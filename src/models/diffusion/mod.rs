@@ -50,7 +50,12 @@ fn refuse(files: &ModelFiles, keys: &[(&str, &str)]) -> Result<()> {
         else {
             continue;
         };
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        // A whole number may be written with a point.
+        let text = match (value.as_str(), value.as_f64()) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(number)) => number.to_string(),
+            (None, None) => value.to_string(),
+        };
         if text != *harmless {
             return Err(unsupported(files, key, &text));
         }

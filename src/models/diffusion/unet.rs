@@ -20,7 +20,7 @@ use crate::models::kernels::{Geometry, GroupNorm, joined};
 use crate::models::layers::{self, Adaptable, Conv3x3};
 
 /// Settings and the only value that they may have besides null and false.
-pub(super) const UNSUPPORTED: [(&str, &str); 18] = [
+pub(super) const UNSUPPORTED: [(&str, &str); 22] = [
     ("act_fn", "silu"),
     ("addition_embed_type", "text_time"),
     ("attention_type", "default"),
@@ -31,14 +31,18 @@ pub(super) const UNSUPPORTED: [(&str, &str); 18] = [
     ("cross_attention_norm", "null"),
     ("downsample_padding", "1"),
     ("dual_cross_attention", "false"),
+    ("encoder_hid_dim", "null"),
     ("encoder_hid_dim_type", "null"),
     ("mid_block_only_cross_attention", "false"),
+    ("mid_block_scale_factor", "1"),
     ("mid_block_type", "UNetMidBlock2DCrossAttn"),
     ("num_class_embeds", "null"),
     ("only_cross_attention", "false"),
     ("resnet_time_scale_shift", "default"),
     ("reverse_transformer_layers_per_block", "null"),
+    ("time_embedding_act_fn", "null"),
     ("time_embedding_type", "positional"),
+    ("timestep_post_act", "null"),
 ];
 
 struct UpBlock {
@@ -146,6 +150,10 @@ impl Unet {
             }
             if let Some(upsample) = &block.upsample {
                 xs = upsample.forward(&xs, cx)?;
+                // Where a side was odd on the way down, the last line is one too many.
+                if let Some((_, _, height, width)) = kept.last().map(Tensor::dims4).transpose()? {
+                    xs = xs.narrow(2, 0, height)?.narrow(3, 0, width)?;
+                }
             }
         }
         self.conv_out.forward_in(&self.norm_out.forward_silu_in(&xs, cx)?, cx)

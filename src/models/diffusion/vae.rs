@@ -67,6 +67,12 @@ impl Vae {
             return Err(unsupported(files, "norm_num_groups", "0"));
         }
         refuse(files, &UNSUPPORTED)?;
+        let blocks = [("DownEncoderBlock2D", &config.down_block_types), ("UpDecoderBlock2D", &config.up_block_types)];
+        for (known, kinds) in blocks {
+            if let Some(other) = kinds.iter().find(|kind| *kind != known) {
+                return Err(unsupported(files, "block type", other));
+            }
+        }
         let dtype = if config.force_upcast && dtype == DType::F16 { DType::F32 } else { dtype };
         let source = Rc::new((config.clone(), files.clone(), device.clone()));
         let same = source.clone();

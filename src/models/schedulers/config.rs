@@ -72,8 +72,7 @@ pub enum SolverType {
 /// `scheduler_config.json`. What it does not say has the defaults of the diffusers class for the sampler that is used.
 ///
 /// # Limitations
-/// Samples are never clipped, whatever `clip_sample` says, as in diffusers' latent pipelines. What else Maquette
-/// does not do is refused when the file is read. `rescale_betas_zero_snr` says how the net was trained, and holds for samplers too that know no such setting in
+/// What Maquette does not do is refused when the file is read. `rescale_betas_zero_snr` says how the net was trained, and holds for samplers too that know no such setting in
 /// diffusers (PNDM, Heun, DPM++ SDE).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
@@ -97,6 +96,10 @@ pub struct SchedulerConfig {
     pub timestep_spacing: Option<Spacing>,
     /// Added to the steps of leading spacing.
     pub steps_offset: usize,
+    /// Whether DDIM, Heun and LCM clip the predicted sample; DDIM does unless it is told not to.
+    pub clip_sample: Option<bool>,
+    /// To how much on either side of zero.
+    pub clip_sample_range: f64,
     /// DDIM and PNDM end without noise rather than at the first training step.
     pub set_alpha_to_one: Option<bool>,
     /// PNDM begins without Runge-Kutta steps.
@@ -145,6 +148,8 @@ impl Default for SchedulerConfig {
             prediction_type: Prediction::Epsilon,
             timestep_spacing: None,
             steps_offset: 0,
+            clip_sample: None,
+            clip_sample_range: 1.0,
             set_alpha_to_one: None,
             skip_prk_steps: false,
             final_sigmas_type: None,
@@ -210,6 +215,16 @@ impl SchedulerConfig {
             Sampler::Ddim | Sampler::Pndm | Sampler::Lcm | Sampler::Tcd => Spacing::Leading,
             _ => Spacing::Linspace,
         })
+    }
+
+    /// The largest number of a predicted sample, if it is clipped: as the sampler's class in diffusers does it.
+    pub(super) fn clips_to(&self, sampler: Sampler) -> Option<f64> {
+        let clips = match sampler {
+            Sampler::Ddim => self.clip_sample.unwrap_or(true),
+            Sampler::Heun | Sampler::Lcm => self.clip_sample.unwrap_or(false),
+            _ => false,
+        };
+        clips.then_some(self.clip_sample_range)
     }
 
     pub(super) fn ends_clean(&self, sampler: Sampler) -> bool {

@@ -34,7 +34,7 @@ impl Ddim {
 
     pub(super) fn step(&self, at: &Moment<'_>) -> Result<Tensor> {
         let Call { from, to, .. } = at.call;
-        let noise = ((at.sample - (at.predicted * from.a)?)? / from.s)?;
+        let noise = ((at.sample - (at.unclipped * from.a)?)? / from.s)?;
         let variance = (to.s * to.s) / (from.s * from.s) * (1.0 - (from.a * from.a) / (to.a * to.a));
         let fresh = self.eta * variance.max(0.0).sqrt();
         let kept = (to.s * to.s - fresh * fresh).max(0.0).sqrt();

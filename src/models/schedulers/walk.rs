@@ -70,6 +70,8 @@ pub(super) struct Call {
 pub struct Walk {
     prediction: Prediction,
     keeps_variance: bool,
+    /// The largest number of a predicted sample, if it is clipped.
+    clips_to: Option<f64>,
     timesteps: Vec<f64>,
     calls: Vec<Call>,
     init_scale: f64,
@@ -93,7 +95,8 @@ impl Walk {
         let steps = visits.timesteps.len();
         let (solver, calls) = Solver::new(method, config, table, visits);
         let timesteps = calls.iter().map(|call| call.timestep).collect();
-        Self { prediction: config.prediction_type, keeps_variance, timesteps, calls, init_scale, steps, solver }
+        let (prediction, clips_to) = (config.prediction_type, config.clips_to(method.sampler));
+        Self { prediction, keeps_variance, clips_to, timesteps, calls, init_scale, steps, solver }
     }
 
     /// What the net is told at each call; some samplers call it twice a step.
@@ -172,10 +175,14 @@ impl Walk {
         };
         let Level { a, s } = call.from;
         let kept = if self.keeps_variance { sample.clone() } else { (&sample * a)? };
-        let predicted = match self.prediction {
+        let unclipped = match self.prediction {
             Prediction::Epsilon => ((&kept - (&output * s)?)? / a)?,
             Prediction::Velocity => ((&kept * a)? - (&output * s)?)?,
             Prediction::Sample => output.clone(),
+        };
+        let predicted = match self.clips_to {
+            Some(most) => unclipped.clamp(-most, most)?,
+            None => unclipped.clone(),
         };
         let moment = Moment {
             call,
@@ -184,6 +191,7 @@ impl Walk {
             sample: &sample,
             output: &output,
             predicted: &predicted,
+            unclipped: &unclipped,
             noise: noise.as_ref(),
         };
         Ok(Stepped { sample: self.solver.step(&moment)?, predicted })
@@ -200,6 +208,8 @@ pub(super) struct Moment<'a> {
     pub(super) output: &'a Tensor,
     /// The clean sample that follows from it.
     pub(super) predicted: &'a Tensor,
+    /// The same before it was clipped.
+    pub(super) unclipped: &'a Tensor,
     pub(super) noise: Option<&'a Tensor>,
 }
 

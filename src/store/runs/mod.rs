@@ -304,6 +304,16 @@ impl Runs {
         Ok(statement.query_row([job, model, text], |row| row.get::<_, f64>(0)).optional()?.map(|value| value as f32))
     }
 
+    /// All scores of a job's picture: the CLIP model, the text, the cosine.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn scores(&self, job: &str) -> Result<Vec<(String, String, f32)>, RunsError> {
+        let mut statement = self.connection.prepare_cached("SELECT model, text, value FROM scores WHERE job = ?1")?;
+        let rows = statement.query_map([job], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, f64>(2)? as f32)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Writes a score down.
     ///
     /// # Errors

@@ -101,6 +101,7 @@ pub(super) enum Answer {
         job: String,
         made: Box<CellPicture>,
         embeddings: Vec<(String, Vec<f32>)>,
+        scores: Vec<(String, String, f32)>,
     },
     NotStored {
         text: String,
@@ -305,7 +306,8 @@ impl Keeper<'_> {
         for (job, _) in jobs.into_iter().zip(stored).filter(|(_, is_stored)| *is_stored) {
             if let Some(made) = self.runs.picture(&job).map_err(explain)? {
                 let embeddings = self.runs.embeddings(&job).map_err(explain)?;
-                (self.send)(Answer::Cell { run: id, job, made: Box::new(made), embeddings });
+                let scores = self.runs.scores(&job).map_err(explain)?;
+                (self.send)(Answer::Cell { run: id, job, made: Box::new(made), embeddings, scores });
             }
         }
         Ok(())

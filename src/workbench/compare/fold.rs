@@ -129,7 +129,9 @@ impl Workbench {
                     let cells = cells.collect();
                     self.compare.table = Some(Table { id, run, cells, is_running, unscored: None, seconds_per_cost });
                 }
-                Answer::Cell { run, job, made, embeddings } => self.cell_read(run, &job, *made, embeddings),
+                Answer::Cell { run, job, made, embeddings, scores } => {
+                    self.cell_read(run, &job, *made, embeddings, &scores);
+                }
                 Answer::NotStored { text } => {
                     self.pause_table();
                     self.notices.add(Level::Error, sentence(&text), None);
@@ -164,13 +166,23 @@ impl Workbench {
         self.notices.add(Level::Info, text, Some(Action::FocusCompare));
     }
 
-    fn cell_read(&mut self, run: RunId, job: &str, made: CellPicture, embeddings: Vec<(String, Vec<f32>)>) {
+    fn cell_read(
+        &mut self,
+        run: RunId,
+        job: &str,
+        made: CellPicture,
+        embeddings: Vec<(String, Vec<f32>)>,
+        scores: &[(String, String, f32)],
+    ) {
         let model = &self.preferences.clip_model.0;
         let Some(table) = self.compare.table.as_mut().filter(|table| table.id == run) else { return };
         let made = Arc::new(made);
         let embedding =
             embeddings.into_iter().find(|(name, _)| name == model).map(|(_, vector)| Arc::<[f32]>::from(vector));
         for index in table.with_job(job) {
+            let text = table.text(index);
+            let known = scores.iter().find(|(name, scored, _)| name == model && *scored == text);
+            table.cells[index].score = known.map(|(.., score)| *score);
             table.cells[index].picture = Some(made.clone());
             table.cells[index].embedding.clone_from(&embedding);
         }

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Item;
-use super::tasks::Beside;
+use super::tasks::{Beside, make_definite};
 use crate::base::pixels::Picture;
 use crate::base::statistics::Spread;
 use crate::document::Document;
@@ -129,6 +129,7 @@ impl Measurement {
             let mut spec =
                 prepare::generate(document, preferences, PreviewTarget::NewPicture, seeds.clamp(1, 64)).ok()?;
             beside.put(&mut spec);
+            make_definite(&mut spec, library);
             Some(spec)
         };
         let (without, with) = (spec(&without)?, spec(&with)?);
@@ -157,6 +158,17 @@ impl Measurement {
     /// Names what it finds, among everything that was ever measured.
     pub fn key(&self) -> String {
         cache::key(&(&self.without, &self.with, &self.clip), &[&self.without.model, &self.clip])
+    }
+
+    /// The share that is done, from 0 to 1: making the pictures takes almost all of the time.
+    pub fn fraction(&self) -> f32 {
+        match (&self.stage, self.embeddings_without.is_empty()) {
+            (Stage::Without, _) => 0.0,
+            (Stage::EmbedWithout(_), _) | (Stage::With, false) => 0.5,
+            (Stage::With, true) => 0.0,
+            (Stage::EmbedWith(_) | Stage::Texts, _) => 0.95,
+            (Stage::Done, _) => 1.0,
+        }
     }
 
     /// The next job; `None` when all is done.

@@ -140,7 +140,8 @@ pub struct Draft {
 impl Draft {
     /// Whether enough is said to keep it.
     pub fn is_complete(&self) -> bool {
-        !self.name.trim().is_empty() && !(self.text.trim().is_empty() && self.negative.trim().is_empty())
+        let says_something = |text: &String| !text.trim().is_empty();
+        says_something(&self.name) && [&self.text, &self.negative].into_iter().any(says_something)
     }
 
     /// What would be in the library, and the name of its file.
@@ -199,6 +200,11 @@ impl Effects {
     /// How many are measured, of how many; `None` if nothing is.
     pub fn progress(&self) -> Option<(usize, usize)> {
         self.running.as_ref().map(|_| (self.done, self.total))
+    }
+
+    /// The share of the modifier that is being measured, from 0 to 1.
+    pub fn fraction(&self) -> f32 {
+        self.running.as_ref().map_or(0.0, |(measurement, _)| measurement.fraction())
     }
 
     /// The modifier that is being measured.

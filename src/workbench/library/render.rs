@@ -133,7 +133,7 @@ impl Workbench {
         let spec = &wanted.spec;
         let now = wanted.item.on(document, &self.shelf.library);
         let is_current = now.is_some_and(|now| {
-            now.words() == (spec.prompt.clone(), spec.negative.clone())
+            now.words() == wanted.words
                 && now.sampling == spec.sampling
                 && self.preferences.diffusion_model == spec.model
                 && *beside == Beside::of(spec.clone())

@@ -14,8 +14,9 @@ use crate::job::nets::OtherNets;
 use crate::job::spec::GenerateSpec;
 use crate::prompt::exchange::Format;
 use crate::prompt::library::Library;
+use crate::prompt::reading;
 use crate::store::preferences::Preferences;
-use crate::store::{cache, exchange, pictures};
+use crate::store::{cache, exchange, pictures, presets};
 use crate::workbench::command::PreviewTarget;
 use crate::workbench::prepare;
 
@@ -174,12 +175,23 @@ impl LibraryTask {
     }
 }
 
+/// Draws from variants and wildcards by the seed of the picture.
+pub(super) fn make_definite(spec: &mut GenerateSpec, library: &Library) {
+    if reading::is_dynamic(&spec.prompt) || reading::is_dynamic(&spec.negative) {
+        let wildcards = presets::wildcards(library);
+        spec.prompt = reading::draw(&spec.prompt, spec.sampling.seed, &wildcards);
+        spec.negative = reading::draw(&spec.negative, spec.sampling.seed, &wildcards);
+    }
+}
+
 /// The thumbnail of an item in a scene.
 fn wanted(scene: &Scene, item: &Item) -> Option<Wanted> {
     let document = item.on(&scene.document, &scene.library)?;
     let mut spec = prepare::generate(&document, &scene.preferences, PreviewTarget::NewPicture, 1).ok()?;
     scene.beside.put(&mut spec);
+    let words = (spec.prompt.clone(), spec.negative.clone());
+    make_definite(&mut spec, &scene.library);
     let model = spec.model.clone();
     let request = JobSpec::Generate(spec.clone());
-    Some(Wanted { item: item.clone(), key: cache::key(&request, &[&model]), spec })
+    Some(Wanted { item: item.clone(), key: cache::key(&request, &[&model]), words, spec })
 }

@@ -23,6 +23,8 @@ pub struct Thumbnail {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::workbench) struct Wanted {
     pub(super) item: Item,
+    /// Prompt and negative prompt before anything is drawn from them.
+    pub(super) words: (String, String),
     pub(super) spec: GenerateSpec,
     pub(super) key: String,
 }

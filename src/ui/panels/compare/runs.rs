@@ -40,6 +40,7 @@ fn row(ui: &mut Ui, cx: &mut Cx<'_>, run: &RunSummary) {
     let is_unfinished = run.done < run.total;
     let is_paused = cx.workbench.compare().paused().any(|paused| paused.id == run.id);
     ui.horizontal(|ui| {
+        ui.set_min_height(32.0);
         if is_paused && labelled(ui, "Resume", &format!("Resume {}", run.title)) {
             cx.view.compare.show_table();
             send(cx, CompareRequest::TakeUp(run.id));

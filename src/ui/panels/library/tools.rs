@@ -173,10 +173,11 @@ fn pictures(ui: &mut Ui, cx: &mut Cx<'_>) {
 fn under_way(ui: &mut Ui, cx: &Cx<'_>) {
     let shelf = cx.workbench.shelf();
     if let Some((done, total)) = shelf.thumbnails().progress() {
-        progress(ui, cx, "Thumbnails", done, total, LibraryCommand::StopThumbnails);
+        progress(ui, cx, "Thumbnails", (done, 0.0, total), LibraryCommand::StopThumbnails);
     }
     if let Some((done, total)) = shelf.effects().progress() {
-        progress(ui, cx, "Measuring", done, total, LibraryCommand::StopMeasuring);
+        let part = shelf.effects().fraction();
+        progress(ui, cx, "Measuring", (done, part, total), LibraryCommand::StopMeasuring);
     }
     if cx.view.library.tab == Tab::Modifiers && shelf.effects().any() {
         let text = "Bars: above, how much the picture changes (a whole bar is what another seed changes); below, how the fit to the prompt does.";
@@ -185,12 +186,13 @@ fn under_way(ui: &mut Ui, cx: &Cx<'_>) {
     }
 }
 
-fn progress(ui: &mut Ui, cx: &Cx<'_>, what: &str, done: usize, total: usize, stop: LibraryCommand) {
+/// A bar: so many are done, this share of the one that is under way, of all.
+fn progress(ui: &mut Ui, cx: &Cx<'_>, what: &str, (done, part, total): (usize, f32, usize), stop: LibraryCommand) {
     ui.horizontal(|ui| {
         if cx.icons.button(ui, "x", &format!("Stop {}", what.to_lowercase()), false, true).clicked() {
             cx.outbox.send(Command::Library(stop));
         }
-        let bar = egui::ProgressBar::new(done as f32 / total.max(1) as f32);
+        let bar = egui::ProgressBar::new((done as f32 + part) / total.max(1) as f32);
         let text = format!("{what}: {done} of {total}");
         ui.add(bar.text(text).desired_height(20.0).desired_width(ui.available_width()));
     });
