@@ -239,7 +239,7 @@ fn both_towers_of_a_whole_clip_and_of_a_siglip() {
         };
         let embeddings = (random(1, &[1, length, narrow.text.width()]) * 0.5).unwrap();
         let states = |xs: &[Tensor]| clip(&xs[0]).text.forward_embedded(&xs[0], &mut Hooks::none(), &cx);
-        let worst = difference(&[embeddings.clone()], 60, states, states);
+        let worst = difference(std::slice::from_ref(&embeddings), 60, states, states);
         assert!(worst < 1e-4, "{name}, text: {worst:e}");
         let worst = difference(&[embeddings], 60, text, text);
         assert!(worst < 1e-4, "{name}, pooled text: {worst:e}");
