@@ -59,13 +59,15 @@ impl History {
             return Ok(());
         }
         self.redo.clear();
+        // What adds or takes away a part is a step of its own: changing the part afterwards is another.
+        let is_of_its_own = matches!(&edit, Edit::SetSteering(new) if !new.has_the_parts_of(&before.steering));
         let merges = self.last_edit.as_ref().is_some_and(|(earlier, at)| {
             edit.merges_with(earlier) && now.saturating_sub(*at) < MERGE_WINDOW && !self.undo.is_empty()
         });
         if !merges {
             self.push_undo(before, edit.name());
         }
-        self.last_edit = Some((edit, now));
+        self.last_edit = (!is_of_its_own).then_some((edit, now));
         Ok(())
     }
 
