@@ -376,7 +376,7 @@ fn requests_that_make_no_sense_are_refused() {
         assert!(matches!(made, Err(ModelError::BadInput(_))), "{request:?} gave {made:?}");
     }
     let rounded = diffusion.generate(&spec("a red cube", Sampler::Euler, 1, 1.0, 17), &TaskCx::detached()).unwrap();
-    assert_eq!((rounded.pictures[0].1.extent(), rounded.remarks.len()), (Extent::new(16, 16), 1));
+    assert_eq!((rounded.pictures[0].1.extent(), rounded.remarks.len()), (Extent::new(18, 18), 1));
     let long = diffusion.generate(&spec(&"cube ".repeat(20), Sampler::Euler, 1, 1.0, 16), &TaskCx::detached()).unwrap();
     assert!(long.remarks.is_empty(), "{:?}", long.remarks);
 }

@@ -65,7 +65,10 @@ impl Run<'_> {
                 Some(Start { latents, mask: Some(mask), .. }) => {
                     // Behind the last call it is as it was, as in diffusers' inpainting.
                     let is_last = index + 1 == walk.timesteps().len();
-                    let known = if is_last { latents.clone() } else { walk.noised_after(latents, &noise, index)? };
+                    let known = match is_last {
+                        true => latents.to_dtype(stepped.sample.dtype())?,
+                        false => walk.noised_after(latents, &noise, index)?,
+                    };
                     blend(&known, &stepped.sample, mask)?
                 }
                 _ => stepped.sample,
