@@ -345,7 +345,7 @@ fn a_tiny_autoencoder_beside_the_model_makes_the_previews() {
         std::fs::copy(golden().join("steered/taesd").join(name), inner.join(name)).unwrap();
     }
     let mut large = request(Sampler::Ddim);
-    (large.sampling.steps, large.sampling.size) = (1, Extent::new(16, 130));
+    (large.sampling.steps, large.sampling.size) = (1, Extent::new(16, 132));
     let (previews, _) = watched(&load(folder.path()).unwrap(), &large);
     assert_eq!(previews, [Extent::new(8, 66)], "of large latents a smaller picture is made");
 }
