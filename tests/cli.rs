@@ -374,6 +374,8 @@ fn bad_models_and_numbers_are_refused() {
     check(&["--size", "9000x9000"], "2048");
     check(&["--steps", "0"], "steps");
     check(&["--guidance", "nan"], "guidance");
+    check(&["--guidance", "3e38", "--steps", "2"], "grew beyond all bounds");
+    check(&["--seed", "-1"], "--seed");
     check(&["--strength", "0.5"], "--init");
     check(&["--init", &sample(), "--strength", "3"], "between 0 and 1");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/clip/quick");

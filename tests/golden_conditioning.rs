@@ -360,6 +360,10 @@ fn both_prompts_are_filled_up_to_as_many_chunks() {
         assert_eq!(numbers(&negative.states).iter().all(|v| *v == 0.0), is_zero, "{name}");
         assert_eq!(negative.states.dims(), encoded.states.dims());
         assert_eq!(negative.pooled.is_some(), name == "xl");
+        // A text without words is not no text.
+        let blank = conditioner.encode_negative(&fragments(" ", Emphasis::A1111), chunks, Reading::default(), &cx);
+        let empty = conditioner.encode(&[], chunks, Reading::default(), &cx).unwrap();
+        assert_eq!(numbers(&blank.unwrap().states), numbers(&empty.states), "{name}");
     }
     let request = GenerateSpec { prompt: "red cube, ".repeat(20), ..request(None, "", 5.0) };
     assert!(made(&load("xl"), &request).remarks.is_empty());

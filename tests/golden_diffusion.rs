@@ -139,6 +139,10 @@ fn denoising_nets_equal_diffusers() {
                 unet.forward(x, timestep, &Conditions::plain(prompt.clone()), None, None, &TaskCx::detached()).unwrap();
             check_tensor(&name, &got, &expected[&name], 2e-5);
         }
+        let odd = |what: &str| &expected[&format!("{kind}.unet.odd{what}")];
+        let conditions = Conditions::plain(odd(".prompt").clone());
+        let got = unet.forward(odd(".x"), 500.0, &conditions, None, None, &TaskCx::detached()).unwrap();
+        check_tensor("sides that cannot be halved", &got, odd(""), 2e-5);
     }
 }
 

@@ -158,7 +158,7 @@ impl App {
         if let Some(path) = dropped.first().map(|file| file.path().to_owned()) {
             if dropped.len() > 1 {
                 let text = format!(
-                    "One picture at a time is opened: of the {} files that were dropped, {}.",
+                    "One file at a time is opened: of the {} files that were dropped, {}.",
                     dropped.len(),
                     path.file_name().unwrap_or_default().to_string_lossy()
                 );

@@ -96,4 +96,11 @@ impl Upsample {
     pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         self.conv.forward_in(&doubled(xs, cx)?, cx)
     }
+
+    /// The same to `height` and `width`, which are twice those of `xs`, or one less.
+    pub(super) fn forward_to(&self, xs: &Tensor, height: usize, width: usize, cx: &TaskCx<'_>) -> Result<Tensor> {
+        // The convolution must see nothing behind the last line.
+        let xs = doubled(xs, cx)?.narrow(2, 0, height)?.narrow(3, 0, width)?;
+        self.conv.forward_in(&xs, cx)
+    }
 }

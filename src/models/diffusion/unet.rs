@@ -149,11 +149,11 @@ impl Unet {
                 xs = layer.forward(xs, &time, &conditions.states, &mut hooks, cx)?;
             }
             if let Some(upsample) = &block.upsample {
-                xs = upsample.forward(&xs, cx)?;
-                // Where a side was odd on the way down, the last line is one too many.
-                if let Some((_, _, height, width)) = kept.last().map(Tensor::dims4).transpose()? {
-                    xs = xs.narrow(2, 0, height)?.narrow(3, 0, width)?;
-                }
+                // Where a side was odd on the way down, its double is one too many.
+                xs = match kept.last().map(Tensor::dims4).transpose()? {
+                    Some((_, _, height, width)) => upsample.forward_to(&xs, height, width, cx)?,
+                    None => upsample.forward(&xs, cx)?,
+                };
             }
         }
         self.conv_out.forward_in(&self.norm_out.forward_silu_in(&xs, cx)?, cx)

@@ -228,3 +228,37 @@ fn wide(tensor: &Tensor) -> Result<Tensor> {
     let dtype = if matches!(tensor.device(), Device::Metal(_)) { DType::F32 } else { DType::F64 };
     Ok(tensor.to_dtype(dtype)?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn predicted_samples_are_clipped_as_the_file_says() {
+        let (yes, no) = (r#"{"clip_sample": true}"#, r#"{"clip_sample": false}"#);
+        for (file, sampler, clips) in [
+            ("{}", Sampler::Ddim, true),
+            (no, Sampler::Ddim, false),
+            ("{}", Sampler::Heun, false),
+            (yes, Sampler::Heun, true),
+            (yes, Sampler::Lcm, true),
+            // Their classes in diffusers do not look at it.
+            (yes, Sampler::Tcd, false),
+            (yes, Sampler::Pndm, false),
+        ] {
+            let mut walk = Walk::new(Method::from(sampler), &SchedulerConfig::parse(file).unwrap(), 10);
+            let sample = Tensor::new(&[5000f32, -3.0], &Device::Cpu).unwrap();
+            let (output, noise) = (sample.zeros_like().unwrap(), sample.zeros_like().unwrap());
+            let (to, stepped) = (walk.calls[0].to.a, walk.step(&output, 0, &sample, Some(&noise)).unwrap());
+            let largest = |tensor: &Tensor| tensor.max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert_eq!(largest(&stepped.predicted) == 1.0, clips, "{sampler:?} {file}");
+            if sampler == Sampler::Ddim && clips {
+                // The noise is what the net says it is, and it says that there is none.
+                assert!((largest(&stepped.sample) - to).abs() < 1e-9);
+            }
+        }
+        let config = SchedulerConfig::parse(r#"{"clip_sample": true, "clip_sample_range": 2.5}"#).unwrap();
+        assert_eq!(config.clips_to(Sampler::Ddim), Some(2.5));
+    }
+}

@@ -199,6 +199,15 @@ mod tests {
         assert!(lines(&read).contains(&16), "{:?}", read.1);
     }
 
+    #[test]
+    fn what_a_text_file_takes_for_a_comment_is_said() {
+        let list = NamedList { name: "mine".into(), lines: vec!["#{}".into(), "a {}".into()], is_mine: false };
+        let mut warnings = Vec::new();
+        let files = write_text(&Library { zero_shot: vec![list], ..Library::default() }, &mut warnings);
+        assert_eq!(files[0].text, "# mine\na {}\n");
+        assert!(warnings[0].text.contains("#{}"));
+    }
+
     proptest! {
         #[test]
         fn lists_make_the_round_in_every_format(
@@ -206,7 +215,7 @@ mod tests {
             classes in proptest::collection::vec("[a-z][a-z'\" ,é\\\\]{0,8}[a-z]", 1..4),
         ) {
             let list = |name: &str, lines: &[String]| NamedList { name: name.into(), lines: lines.to_vec(), is_mine: false };
-            let templates: Vec<String> = templates.iter().map(|line| line.trim().trim_start_matches('#').trim().to_owned()).collect();
+            let templates: Vec<String> = templates.iter().map(|line| line.trim().trim_start_matches(['#', ' ']).to_owned()).collect();
             let mut all = Library { zero_shot: vec![list("my set", &templates)], ..Library::default() };
             prop_assert_eq!(read_json("x", &write_json(&all)), (all.clone(), vec![]));
             all.classes = vec![list("pets", &classes)];

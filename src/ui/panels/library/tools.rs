@@ -1,6 +1,7 @@
 //! The buttons above the list: what part of it is shown, importing and exporting, thumbnails, measuring.
 
-use egui::{RichText, Ui};
+use egui::containers::menu::{MenuButton, MenuConfig, is_in_menu};
+use egui::{PopupCloseBehavior, RichText, Ui};
 
 use super::{LibraryView, Tab, create, filter::Filter, is_liked, shown_modifiers};
 use crate::prompt::exchange::Format;
@@ -17,7 +18,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         filter(ui, cx);
         switches(ui, cx);
         new_and_import(ui, cx);
-        ui.menu_button("Export…", |ui| export(ui, cx));
+        menu(ui, "Export…", |ui| export(ui, cx));
     });
     if has_pictures(cx) && !is_busy(cx) {
         ui.horizontal_wrapped(|ui| pictures(ui, cx));
@@ -41,7 +42,7 @@ pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
         if view.tab != chosen {
             view.filter = Filter::All;
         }
-        ui.menu_button("More", |ui| {
+        menu(ui, "More", |ui| {
             ui.set_min_width(200.0);
             new_and_import(ui, cx);
             ui.menu_button("Export…", |ui| export(ui, cx));
@@ -54,6 +55,21 @@ pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
         switches(ui, cx);
     });
     under_way(ui, cx);
+}
+
+/// A menu in which a switch can be set: it stays open until something in it is done. Menus in it are like it.
+fn menu(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
+    let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
+    MenuButton::new(title).config(config).ui(ui, contents);
+}
+
+/// Whether this button was clicked; then the menu that it is in has done its work.
+fn clicked(ui: &mut Ui, title: &str, help: &str) -> bool {
+    let clicked = ui.button(title).on_hover_text(help).clicked();
+    if clicked && is_in_menu(ui) {
+        ui.close();
+    }
+    clicked
 }
 
 fn switches(ui: &mut Ui, cx: &mut Cx<'_>) {
@@ -69,10 +85,10 @@ fn switches(ui: &mut Ui, cx: &mut Cx<'_>) {
 }
 
 fn new_and_import(ui: &mut Ui, cx: &mut Cx<'_>) {
-    if ui.button("New…").on_hover_text("Keeps the selected words of the prompt, or what you type.").clicked() {
+    if clicked(ui, "New…", "Keeps the selected words of the prompt, or what you type.") {
         create::begin(ui, cx);
     }
-    if ui.button("Import…").on_hover_text(Action::ImportLibrary.text().1).clicked() {
+    if clicked(ui, "Import…", Action::ImportLibrary.text().1) {
         cx.outbox.act(Action::ImportLibrary, cx.workbench);
     }
 }
@@ -152,14 +168,14 @@ fn is_busy(cx: &Cx<'_>) -> bool {
 /// What renders thumbnails and measures.
 fn pictures(ui: &mut Ui, cx: &mut Cx<'_>) {
     let help = "Makes a small picture of what each of the shown ones does to the current prompt, with your model. They are kept.";
-    if ui.button("Render thumbnails").on_hover_text(help).clicked() {
+    if clicked(ui, "Render thumbnails", help) {
         cx.outbox.send(Command::Library(LibraryCommand::RenderThumbnails(shown_items(cx))));
     }
     if cx.view.library.tab != Tab::Modifiers {
         return;
     }
     let help = "Makes pictures of the same seeds with and without each of the shown modifiers and compares them with the CLIP model.";
-    if ui.button("Measure effects").on_hover_text(help).clicked() {
+    if clicked(ui, "Measure effects", help) {
         let modifiers = shown_items(cx).iter().map(|item| item.name().to_owned()).collect();
         let seeds = cx.view.library.seeds;
         cx.outbox.send(Command::Library(LibraryCommand::Measure { modifiers, seeds }));
