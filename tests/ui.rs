@@ -1,6 +1,8 @@
 //! The window's stories by label and role, with a scripted backend: what a person does with keyboard and mouse.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod window;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use eframe::App as _;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
+use egui_kittest::Node;
 use egui_kittest::kittest::{NodeT, Queryable};
-use egui_kittest::{Harness, Node};
 use maquette::base::geom::Extent;
 use maquette::base::pixels::Picture;
 use maquette::base::task::TaskCx;
-use maquette::engine::Backend;
-use maquette::engine::mock::{MockBackend, plausible_output};
+use maquette::engine::mock::plausible_output;
 use maquette::job::{JobError, JobOutput, JobSpec};
 use maquette::store::pictures;
 use maquette::store::preferences::{Preferences, Theme};
 use maquette::ui::App;
 use maquette::workbench::notices::Level;
 use maquette::workbench::tools::Tool;
-
-type Window<'a> = Harness<'a, Option<App>>;
+use window::{Dropped, Window, app, command, press, retype, wait, wait_for};
 
 fn window<'a>() -> Window<'a> {
     window_over(plausible_output)
@@ -31,59 +31,7 @@ fn window<'a>() -> Window<'a> {
 fn window_over<'a>(
     script: impl Fn(&JobSpec, &TaskCx<'_>) -> Result<JobOutput, JobError> + Clone + Send + 'static,
 ) -> Window<'a> {
-    let mut harness = Harness::builder().with_size([1360.0, 880.0]).allow_missing_glyphs().build_ui_state(
-        move |ui, app: &mut Option<App>| {
-            let app = app.get_or_insert_with(|| {
-                let script = script.clone();
-                let make = move || Ok(Box::new(MockBackend::new(script)) as Box<dyn Backend>);
-                App::with_backend(ui.ctx(), make, Preferences::default(), None).unwrap()
-            });
-            app.logic(ui.ctx());
-            app.show(ui);
-        },
-        None,
-    );
-    harness.step();
-    harness
-}
-
-fn app<'b>(harness: &'b Window<'_>) -> &'b App {
-    harness.state().as_ref().unwrap()
-}
-
-/// Steps until `done` holds.
-fn wait(harness: &mut Window<'_>, done: impl Fn(&App) -> bool) {
-    wait_for(harness, |harness| done(app(harness)));
-}
-
-fn wait_for(harness: &mut Window<'_>, done: impl Fn(&Window<'_>) -> bool) {
-    let start = std::time::Instant::now();
-    while !done(harness) {
-        assert!(start.elapsed().as_secs() < 20, "the window never got there");
-        harness.step();
-        std::thread::yield_now();
-    }
-    harness.step();
-}
-
-fn press(harness: &mut Window<'_>, modifiers: Modifiers, key: Key) {
-    harness.key_press_modifiers(modifiers, key);
-    harness.run_steps(3);
-}
-
-/// Runs a command by its name in the palette.
-fn command(harness: &mut Window<'_>, name: &str) {
-    press(harness, Modifiers::COMMAND, Key::K);
-    harness.get_by_role_and_label(Role::TextInput, "Command palette").type_text(name);
-    harness.run_steps(2);
-    press(harness, Modifiers::NONE, Key::Enter);
-}
-
-/// Replaces the text of the field that has the keyboard.
-fn retype(harness: &mut Window<'_>, text: &str) {
-    press(harness, Modifiers::COMMAND, Key::A);
-    harness.event(egui::Event::Text(text.to_owned()));
-    harness.run_steps(2);
+    window::window([1360.0, 880.0], None, Preferences::default(), script)
 }
 
 fn open_by_path(harness: &mut Window<'_>, path: &Path) {
@@ -367,19 +315,6 @@ fn closing_the_window_right_after_saving_loses_nothing() {
     harness.step();
     harness.state_mut().as_mut().unwrap().on_exit(None);
     assert_eq!(pictures::read(&folder.path().join("photo-2.png")).unwrap(), picture(900, 700));
-}
-
-#[derive(Debug)]
-struct Dropped(PathBuf);
-
-impl egui::DroppedFile for Dropped {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, String> {
-        std::fs::read(&self.0).map_err(|error| error.to_string())
-    }
 }
 
 #[test]

@@ -1,80 +1,37 @@
 //! Comparing in the window: grids that are paused, dropped, taken up again and exported; two results; the parts of a prompt.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod window;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
-use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use maquette::base::task::TaskCx;
 use maquette::document::TextField;
-use maquette::engine::Backend;
-use maquette::engine::mock::{MockBackend, plausible_output};
+use maquette::engine::mock::plausible_output;
 use maquette::job::spec::EmbedInputs;
 use maquette::job::{JobError, JobOutput, JobSpec};
 use maquette::store::pictures;
-use maquette::store::preferences::{Preferences, UserFolders};
-use maquette::ui::App;
+use maquette::store::preferences::Preferences;
 use maquette::workbench::compare::{CompareRequest, CompareView, Side, Table};
 use maquette::workbench::grid::AxisText;
-
-type Window<'a> = Harness<'a, Option<App>>;
-
-fn folders(root: &Path) -> UserFolders {
-    UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") }
-}
+use window::{Window, app, command, folders, wait_for as wait};
 
 /// A window without the live picture, whose jobs would be counted, too.
 fn window<'a>(
     root: &Path,
     script: impl Fn(&JobSpec, &TaskCx<'_>) -> Result<JobOutput, JobError> + Clone + Send + 'static,
 ) -> Window<'a> {
-    let folders = folders(root);
-    let mut harness = Harness::builder().with_size([1360.0, 1000.0]).allow_missing_glyphs().build_ui_state(
-        move |ui, app: &mut Option<App>| {
-            let app = app.get_or_insert_with(|| {
-                let script = script.clone();
-                let make = move || Ok(Box::new(MockBackend::new(script)) as Box<dyn Backend>);
-                let preferences = Preferences { live_preview: false, ..Preferences::default() };
-                App::with_backend(ui.ctx(), make, preferences, Some(folders.clone())).unwrap()
-            });
-            app.logic(ui.ctx());
-            app.show(ui);
-        },
-        None,
-    );
-    harness.step();
-    harness
-}
-
-fn app<'b>(harness: &'b Window<'_>) -> &'b App {
-    harness.state().as_ref().unwrap()
+    let preferences = Preferences { live_preview: false, ..Preferences::default() };
+    window::window([1360.0, 1000.0], Some(folders(root)), preferences, script)
 }
 
 fn table<'b>(harness: &'b Window<'_>) -> &'b Table {
     app(harness).workbench().compare().table().unwrap()
-}
-
-fn wait(harness: &mut Window<'_>, done: impl Fn(&Window<'_>) -> bool) {
-    let start = std::time::Instant::now();
-    while !done(harness) {
-        assert!(start.elapsed().as_secs() < 30, "the window never got there");
-        harness.step();
-        std::thread::yield_now();
-    }
-    harness.step();
-}
-
-fn command(harness: &mut Window<'_>, name: &str) {
-    harness.key_press_modifiers(Modifiers::COMMAND, Key::K);
-    harness.run_steps(3);
-    harness.get_by_role_and_label(Role::TextInput, "Command palette").type_text(name);
-    harness.run_steps(2);
-    harness.key_press(Key::Enter);
-    harness.run_steps(3);
 }
 
 fn click(harness: &mut Window<'_>, label: &str) {

@@ -1,7 +1,9 @@
 //! The prompt editor's stories by label and role, with a scripted backend: what a person does with keyboard and mouse.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
+mod window;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use egui::accesskit::Role;
@@ -10,31 +12,16 @@ use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use egui_system_font_provider::SystemFontProvider;
-use maquette::engine::Backend;
-use maquette::engine::mock::{MockBackend, plausible_output};
+use maquette::engine::mock::plausible_output;
 use maquette::store::pictures;
-use maquette::store::preferences::{Preferences, UserFolders};
-use maquette::ui::App;
-
-type Window<'a> = Harness<'a, Option<App>>;
+use maquette::store::preferences::Preferences;
+use window::{Dropped, Window, app, folders, press, wait};
 
 /// A window over a folder of the user's files.
 fn window<'a>(root: &Path) -> Window<'a> {
-    let folders = UserFolders { config: root.join("config"), presets: root.join("presets"), cache: root.join("cache") };
+    let folders = folders(root);
     let (preferences, _) = Preferences::read(&folders);
-    let mut harness = Harness::builder().with_size([1360.0, 1400.0]).allow_missing_glyphs().build_ui_state(
-        move |ui, app: &mut Option<App>| {
-            let app = app.get_or_insert_with(|| {
-                let make = || Ok(Box::new(MockBackend::new(plausible_output)) as Box<dyn Backend>);
-                App::with_backend(ui.ctx(), make, preferences.clone(), Some(folders.clone())).unwrap()
-            });
-            app.logic(ui.ctx());
-            app.show(ui);
-        },
-        None,
-    );
-    harness.step();
-    harness
+    window::window([1360.0, 1400.0], Some(folders), preferences, plausible_output)
 }
 
 /// The user's files: a wildcard and a list of tags.
@@ -49,22 +36,8 @@ fn files() -> tempfile::TempDir {
     root
 }
 
-fn app<'b>(harness: &'b Window<'_>) -> &'b App {
-    harness.state().as_ref().unwrap()
-}
-
 fn prompt(harness: &Window<'_>) -> String {
     app(harness).workbench().document().prompt.clone()
-}
-
-fn wait(harness: &mut Window<'_>, done: impl Fn(&App) -> bool) {
-    let start = std::time::Instant::now();
-    while !done(app(harness)) {
-        assert!(start.elapsed().as_secs() < 20, "the window never got there");
-        harness.step();
-        std::thread::yield_now();
-    }
-    harness.run_steps(2);
 }
 
 /// Waits until the text has been read, and with it the user's files.
@@ -73,11 +46,6 @@ fn wait_until_read(harness: &mut Window<'_>) {
         let reader = app.workbench().reader();
         reader.is_current() && reader.known().names.loras.is_some() && !reader.known().wildcards.is_empty()
     });
-}
-
-fn press(harness: &mut Window<'_>, modifiers: Modifiers, key: Key) {
-    harness.key_press_modifiers(modifiers, key);
-    harness.run_steps(3);
 }
 
 fn type_text(harness: &mut Window<'_>, text: &str) {
@@ -371,19 +339,6 @@ fn no_character_is_a_box_that_a_font_of_the_system_has() {
         if provider.font_for(&request).is_some() {
             assert!(harness.ctx.fonts_mut(|fonts| fonts.has_glyph(&font, c)), "{c} is shown as a box");
         }
-    }
-}
-
-#[derive(Debug)]
-struct Dropped(PathBuf);
-
-impl egui::DroppedFile for Dropped {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, String> {
-        std::fs::read(&self.0).map_err(|error| error.to_string())
     }
 }
 

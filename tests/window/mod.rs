@@ -1,7 +1,7 @@
 //! The window with a scripted backend, for stories by label and role.
 #![allow(dead_code, reason = "each test program uses its part of it")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
@@ -48,11 +48,16 @@ pub fn app<'b>(harness: &'b Window<'_>) -> &'b App {
     harness.state().as_ref().unwrap()
 }
 
-/// Steps until `done` holds.
+/// Steps until `done` holds of the program.
 pub fn wait(harness: &mut Window<'_>, done: impl Fn(&App) -> bool) {
+    wait_for(harness, |harness| done(app(harness)));
+}
+
+/// Steps until `done` holds of the window.
+pub fn wait_for(harness: &mut Window<'_>, done: impl Fn(&Window<'_>) -> bool) {
     let start = std::time::Instant::now();
-    while !done(app(harness)) {
-        assert!(start.elapsed().as_secs() < 20, "the window never got there");
+    while !done(harness) {
+        assert!(start.elapsed().as_secs() < 30, "the window never got there");
         harness.step();
         std::thread::yield_now();
     }
@@ -89,4 +94,18 @@ pub fn click(harness: &mut Window<'_>, label: &str) {
 pub fn says(harness: &Window<'_>, part: &str) -> bool {
     let has = |text: Option<String>| text.is_some_and(|text| text.contains(part));
     harness.query_all_by(|node| has(node.label()) || has(node.value())).next().is_some()
+}
+
+/// A file that is dropped on the window.
+#[derive(Debug)]
+pub struct Dropped(pub PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
 }
