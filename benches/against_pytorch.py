@@ -161,14 +161,20 @@ def maquette(command, threads):
     return subprocess.run([PROGRAM, *command, "--threads", str(threads)], check=True, capture_output=True, text=True).stdout
 
 
+# Counts in a small process of its own: a process begins with the peak of the one that started it.
+PEAK = """
+import os, subprocess, sys
+with subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL) as process:
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss / 1000)
+sys.exit(process.returncode)
+"""
+
+
 def peak_of(command):
     """The largest resident memory of a command, in MB."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[0]} failed")
-    return usage.ru_maxrss / 1000
+    return float(subprocess.run([sys.executable, "-c", PEAK, *command], check=True, capture_output=True, text=True).stdout)
 
 
 def main():

@@ -227,18 +227,21 @@ fn apply<T: Word>(
     if rows > (GROUPS - 1) * TOGETHER {
         let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
         in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
-            multiply(xs, weight, rooms, packed, 0..outputs, out);
+            in_panels(xs, inputs, rooms, |panels| multiply(panels, weight, packed, 0..outputs, out));
         })?;
         return Ok(out);
     }
     let block = PANELS * COLUMNS;
     let mut parts: Vec<Vec<f32>> = vec![Vec::new(); outputs.div_ceil(block)];
-    in_turns(parts.iter_mut().enumerate(), rows * inputs * block, cx, |(part, out)| {
-        let width = block.min(outputs - part * block);
-        out.resize(rows * width, 0.0);
-        for (xs, out) in xs.chunks(TOGETHER * inputs).zip(out.chunks_mut(TOGETHER * width)) {
-            multiply(xs, weight, rooms, packed, part * block..part * block + width, out);
-        }
+    in_panels(xs, inputs, rooms, |panels| {
+        let together = TOGETHER * inputs.div_ceil(T::DEPTH);
+        in_turns(parts.iter_mut().enumerate(), rows * inputs * block, cx, |(part, out)| {
+            let width = block.min(outputs - part * block);
+            out.resize(rows * width, 0.0);
+            for (panels, out) in panels.chunks(together).zip(out.chunks_mut(TOGETHER * width)) {
+                multiply(panels, weight, packed, part * block..part * block + width, out);
+            }
+        })
     })?;
     for (part, values) in parts.iter().enumerate() {
         let width = block.min(outputs - part * block);
@@ -249,39 +252,38 @@ fn apply<T: Word>(
     Ok(out)
 }
 
-/// (rows, inputs) -> (rows, these outputs).
-fn multiply<T: Word>(
-    xs: &[f32],
-    weight: &impl Words<T>,
-    rooms: &'static Rooms<T>,
-    packed: &Packed,
-    wanted: Range<usize>,
-    out: &mut [f32],
-) {
-    let (inputs, words, arch) = (packed.inputs, packed.inputs.div_ceil(T::DEPTH), Arch::new());
-    let (rows, first, width, mut buffer) = (xs.len() / inputs, wanted.start, wanted.len(), Vec::new());
+/// Calls `work` with the rows of `xs`, (rows, inputs), as panels (rows / ROWS, words, ROWS).
+fn in_panels<T: Word, R>(xs: &[f32], inputs: usize, rooms: &'static Rooms<T>, work: impl FnOnce(&[T]) -> R) -> R {
+    let (rows, words) = (xs.len() / inputs, inputs.div_ceil(T::DEPTH));
     rooms.with(|room| {
         room.with(rows.next_multiple_of(ROWS) * words, |panels| {
             for (xs, panel) in xs.chunks(ROWS * inputs).zip(panels.chunks_exact_mut(ROWS * words)) {
                 transpose(xs, inputs, panel);
             }
-            for column in (0..width).step_by(COLUMNS) {
-                let weight = weight.words((first + column) * words, COLUMNS * words, &mut buffer);
-                let here = COLUMNS.min(width - column);
-                let bias = &packed.bias[first + column..][..here];
-                for (panel, out) in panels.chunks_exact(ROWS * words).zip(out.chunks_mut(ROWS * width)) {
-                    let mut tile = ZERO;
-                    for (rows, columns) in panel.chunks(DEPTH * ROWS).zip(weight.chunks(DEPTH * COLUMNS)) {
-                        T::add_product(arch, rows, columns, out.len() / width, &mut tile);
-                    }
-                    for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
-                        let out = &mut out[column..][..here];
-                        out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| *to = sum + bias);
-                    }
-                }
+            work(panels)
+        })
+    })
+}
+
+/// Panels of rows -> (rows, these outputs).
+fn multiply<T: Word>(panels: &[T], weight: &impl Words<T>, packed: &Packed, wanted: Range<usize>, out: &mut [f32]) {
+    let (words, arch) = (packed.inputs.div_ceil(T::DEPTH), Arch::new());
+    let (first, width, mut buffer) = (wanted.start, wanted.len(), Vec::new());
+    for column in (0..width).step_by(COLUMNS) {
+        let weight = weight.words((first + column) * words, COLUMNS * words, &mut buffer);
+        let here = COLUMNS.min(width - column);
+        let bias = &packed.bias[first + column..][..here];
+        for (panel, out) in panels.chunks_exact(ROWS * words).zip(out.chunks_mut(ROWS * width)) {
+            let mut tile = ZERO;
+            for (rows, columns) in panel.chunks(DEPTH * ROWS).zip(weight.chunks(DEPTH * COLUMNS)) {
+                T::add_product(arch, rows, columns, out.len() / width, &mut tile);
             }
-        });
-    });
+            for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
+                let out = &mut out[column..][..here];
+                out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| *to = sum + bias);
+            }
+        }
+    }
 }
 
 /// At most [`ROWS`] rows as a panel, (words, ROWS), with zeros where there are no more.
