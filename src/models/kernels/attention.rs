@@ -2,13 +2,13 @@
 //! time and never holds all the scores; elsewhere candle's operations.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Shape, Tensor};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::gradient::traced_attention;
 use super::plain::shifted;
 use super::product::{COLUMNS, ROWS, Tile, ZERO, word};
-use super::simd::{exp, wide};
+use super::simd::{power_of_two, powers_of_two, wide};
 use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
 use crate::base::task::TaskCx;
@@ -232,7 +232,8 @@ fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: S
     let (rows, arch) = (COLUMNS.min(queries - first), Arch::new());
     let (words, mut buffer) = (sizes.words::<T>(), Vec::new());
     let mut columns = vec![T::default(); words * COLUMNS];
-    let scale = 1.0 / (width as f32).sqrt();
+    // Powers of two are simpler than those of e.
+    let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
     for (lane, q) in q.chunks(sizes.channels).take(rows).enumerate() {
         let column = columns.iter_mut().skip(lane).step_by(COLUMNS);
         column.zip(q[..width].chunks(T::DEPTH)).for_each(|(to, q)| {
@@ -275,7 +276,7 @@ fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: S
     out
 }
 
-/// Replaces the scores of some keys, (keys, queries), by e^(score - the largest so far), and brings what was summed up before to the
+/// Replaces the scores of some keys, (keys, queries), by 2^(score - the largest so far), and brings what was summed up before to the
 /// same measure.
 fn exponentiate(
     scores: &mut [[f32; COLUMNS]],
@@ -294,7 +295,7 @@ fn exponentiate(
             }
             let mut factors = [0f32; COLUMNS];
             for i in 0..COLUMNS {
-                factors[i] = exp(largest[i] - most[i]);
+                factors[i] = power_of_two(largest[i] - most[i]);
                 total[i] *= factors[i];
             }
             for sums in sums.as_flattened_mut() {
@@ -302,19 +303,42 @@ fn exponentiate(
                     sums[i] *= factors[i];
                 }
             }
-            let mut added = [0f32; COLUMNS];
-            for scores in scores {
-                for i in 0..COLUMNS {
-                    scores[i] = exp(scores[i] - most[i]);
-                    added[i] += scores[i];
-                }
-            }
-            for i in 0..COLUMNS {
-                total[i] += added[i];
-            }
             *largest = most;
         },
     );
+    Arch::new().dispatch(Exponentials { scores, most: largest, total });
+}
+
+/// 2^(score - the most) of some keys' scores, (keys, queries), also added to the total.
+struct Exponentials<'a> {
+    scores: &'a mut [[f32; COLUMNS]],
+    most: &'a [f32; COLUMNS],
+    total: &'a mut [f32; COLUMNS],
+}
+
+impl WithSimd for Exponentials<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { scores, most, total } = self;
+        for first in (0..COLUMNS).step_by(S::F32_LANES) {
+            let here = first..first + S::F32_LANES;
+            let ([most], [total]) =
+                (S::as_simd_f32s(&most[here.clone()]).0, S::as_mut_simd_f32s(&mut total[here.clone()]).0)
+            else {
+                return;
+            };
+            let mut added = simd.splat_f32s(0.0);
+            for scores in &mut *scores {
+                if let [score] = S::as_mut_simd_f32s(&mut scores[here.clone()]).0 {
+                    *score = powers_of_two(simd, simd.sub_f32s(*score, *most));
+                    added = simd.add_f32s(added, *score);
+                }
+            }
+            *total = simd.add_f32s(*total, added);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Loops in the widest registers that this processor has, and the functions that such loops need.
 
+use pulp::Simd;
+
 /// Runs `f` compiled for the widest registers at hand: what is inlined into it can be vectorised.
 #[inline(always)]
 pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
@@ -9,8 +11,6 @@ pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
 /// e^x to 2e-7 of its value (Cephes `expf`), without branches or conversions so that the compiler can use wide registers.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// Adding it rounds to a whole number, which is then in the lowest bits; taking it away again leaves that as a number.
-    const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
@@ -21,6 +21,39 @@ pub(super) fn exp(x: f32) -> f32 {
         .mul_add(r, 1.666_666_5e-1)
         .mul_add(r, 0.5);
     (p * r).mul_add(r, r + 1.0) * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
+}
+
+/// The polynomial nearest to 2^x between -1/2 and 1/2, relative to it, highest power first.
+const POWER_OF_TWO: [f32; 6] =
+    [1.327_645_1e-3, 9.675_541e-3, 5.550_713_5e-2, 2.402_212e-1, 6.931_469_4e-1, 1.000_000_1];
+/// Below this, 2^x is no normal number.
+const LEAST_POWER: f32 = -125.0;
+/// Adding it rounds to a whole number, which is then in the lowest bits; taking it away again leaves that as a number.
+const ROUND: f32 = 12_582_912.0;
+
+/// 2^x to 3e-7 of its value, of each x between -125 and 125; of smaller ones 2^-125.
+#[inline(always)]
+pub(super) fn powers_of_two<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let splat = |number| simd.splat_f32s(number);
+    // In this order, what is no number stays so.
+    let x = simd.max_f32s(splat(LEAST_POWER), x);
+    let rounded = simd.add_f32s(x, splat(ROUND));
+    let rest = simd.sub_f32s(x, simd.sub_f32s(rounded, splat(ROUND)));
+    let [first, others @ ..] = POWER_OF_TWO;
+    let power = others.iter().fold(splat(first), |sum, number| simd.mul_add_f32s(sum, rest, splat(*number)));
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
+    simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(power), exponent))
+}
+
+/// The same of a single x.
+#[inline(always)]
+pub(super) fn power_of_two(x: f32) -> f32 {
+    let x = if x > LEAST_POWER { x } else { LEAST_POWER };
+    let rounded = x + ROUND;
+    let rest = x - (rounded - ROUND);
+    let [first, others @ ..] = POWER_OF_TWO;
+    let power = others.iter().fold(first, |sum, number| sum.mul_add(rest, *number));
+    f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
 /// x * Phi(x), the exact GELU, to 2e-7 of |x| (Abramowitz and Stegun 7.1.26).
@@ -43,6 +76,31 @@ pub(super) fn swish(x: f32, slope: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn powers_of_two_are_those_of_the_library() {
+        struct Powers<'a>(&'a mut [f32]);
+
+        impl pulp::WithSimd for Powers<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                S::as_mut_simd_f32s(self.0).0.iter_mut().for_each(|x| *x = powers_of_two(simd, *x));
+            }
+        }
+        for i in -12_499..12_500 {
+            let x = i as f32 * 0.01;
+            let mut all = [x; 32];
+            pulp::Arch::new().dispatch(Powers(&mut all));
+            let want = x.exp2();
+            for got in [all[0], all[31], power_of_two(x)] {
+                assert!((got / want - 1.0).abs() < 3e-7, "{x}: {got} {want}");
+            }
+        }
+        let least = [f32::NEG_INFINITY, f32::MIN, -200.0].map(power_of_two);
+        assert!(least.iter().all(|power| *power > 0.0 && *power < 1e-37));
+    }
 
     #[test]
     fn exp_is_that_of_the_library() {
