@@ -174,7 +174,7 @@ sys.exit(process.returncode)
 
 def peak_of(command):
     """The largest resident memory of a command, in MB."""
-    return float(subprocess.run([sys.executable, "-c", PEAK, *command], check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run([sys.executable, "-c", PEAK, *command], check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def main():

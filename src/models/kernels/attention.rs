@@ -8,7 +8,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::gradient::traced_attention;
 use super::plain::shifted;
 use super::product::{COLUMNS, ROWS, Tile, ZERO, word};
-use super::simd::{power_of_two, powers_of_two, wide};
+use super::simd::powers_of_two;
 use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
 use crate::base::task::TaskCx;
@@ -232,7 +232,7 @@ fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: S
     let (rows, arch) = (COLUMNS.min(queries - first), Arch::new());
     let (words, mut buffer) = (sizes.words::<T>(), Vec::new());
     let mut columns = vec![T::default(); words * COLUMNS];
-    // Powers of two are simpler than those of e.
+    // e^x is 2^(x log2(e)), and powers of two are simpler.
     let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
     for (lane, q) in q.chunks(sizes.channels).take(rows).enumerate() {
         let column = columns.iter_mut().skip(lane).step_by(COLUMNS);
@@ -260,7 +260,13 @@ fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: S
                 scores[..(key - first).min(COLUMNS)].fill(f32::NEG_INFINITY);
             }
         }
-        exponentiate(scores.as_flattened_mut(), &mut largest, &mut total, &mut sums);
+        let exponentiate = Exponentiate {
+            scores: scores.as_flattened_mut(),
+            largest: &mut largest,
+            total: &mut total,
+            sums: &mut sums,
+        };
+        arch.dispatch(exponentiate);
         let weights = T::panel(scores.as_flattened(), &mut buffer);
         let size = sizes.depth::<T>() * ROWS;
         for (tile, (values, sums)) in values.chunks_exact(size).zip(&mut sums).enumerate() {
@@ -276,67 +282,49 @@ fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: S
     out
 }
 
-/// Replaces the scores of some keys, (keys, queries), by 2^(score - the largest so far), and brings what was summed up before to the
-/// same measure.
-fn exponentiate(
-    scores: &mut [[f32; COLUMNS]],
-    largest: &mut [f32; COLUMNS],
-    total: &mut [f32; COLUMNS],
-    sums: &mut [Tile],
-) {
-    wide(
-        #[inline(always)]
-        || {
-            let mut most = *largest;
-            for scores in &*scores {
-                for i in 0..COLUMNS {
-                    most[i] = if scores[i] > most[i] { scores[i] } else { most[i] };
-                }
-            }
-            let mut factors = [0f32; COLUMNS];
-            for i in 0..COLUMNS {
-                factors[i] = power_of_two(largest[i] - most[i]);
-                total[i] *= factors[i];
-            }
-            for sums in sums.as_flattened_mut() {
-                for i in 0..COLUMNS {
-                    sums[i] *= factors[i];
-                }
-            }
-            *largest = most;
-        },
-    );
-    Arch::new().dispatch(Exponentials { scores, most: largest, total });
-}
-
-/// 2^(score - the most) of some keys' scores, (keys, queries), also added to the total.
-struct Exponentials<'a> {
+/// Replaces the scores of some keys, (keys, queries), by 2^(score - the largest so far), adds them to the total, and brings what was
+/// summed up before to the same measure.
+struct Exponentiate<'a> {
     scores: &'a mut [[f32; COLUMNS]],
-    most: &'a [f32; COLUMNS],
+    largest: &'a mut [f32; COLUMNS],
     total: &'a mut [f32; COLUMNS],
+    sums: &'a mut [Tile],
 }
 
-impl WithSimd for Exponentials<'_> {
+impl WithSimd for Exponentiate<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { scores, most, total } = self;
+        let Self { scores, largest, total, sums } = self;
         for first in (0..COLUMNS).step_by(S::F32_LANES) {
             let here = first..first + S::F32_LANES;
-            let ([most], [total]) =
-                (S::as_simd_f32s(&most[here.clone()]).0, S::as_mut_simd_f32s(&mut total[here.clone()]).0)
+            let ([largest], [total]) =
+                (S::as_mut_simd_f32s(&mut largest[here.clone()]).0, S::as_mut_simd_f32s(&mut total[here.clone()]).0)
             else {
                 return;
             };
+            let mut most = *largest;
+            for scores in &*scores {
+                for score in S::as_simd_f32s(&scores[here.clone()]).0 {
+                    most = simd.max_f32s(*score, most);
+                }
+            }
+            let factor = powers_of_two(simd, simd.sub_f32s(*largest, most));
+            for sums in sums.as_flattened_mut() {
+                for sum in S::as_mut_simd_f32s(&mut sums[here.clone()]).0 {
+                    *sum = simd.mul_f32s(*sum, factor);
+                }
+            }
             let mut added = simd.splat_f32s(0.0);
             for scores in &mut *scores {
-                if let [score] = S::as_mut_simd_f32s(&mut scores[here.clone()]).0 {
-                    *score = powers_of_two(simd, simd.sub_f32s(*score, *most));
+                for score in S::as_mut_simd_f32s(&mut scores[here.clone()]).0 {
+                    *score = powers_of_two(simd, simd.sub_f32s(*score, most));
                     added = simd.add_f32s(added, *score);
                 }
             }
-            *total = simd.add_f32s(*total, added);
+            *total = simd.mul_add_f32s(*total, factor, added);
+            *largest = most;
         }
     }
 }
@@ -373,6 +361,18 @@ mod tests {
             let worst = worst.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
             assert!(worst < 1e-5, "{queries} to {keys}: {worst}");
         }
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_hidden() {
+        let ones = Tensor::ones((1, 40, 6), DType::F32, &Device::Cpu).unwrap();
+        let mut numbers = vec![1f32; 40 * 6];
+        numbers[25 * 6] = f32::NAN;
+        let keys = Tensor::from_vec(numbers, (1, 40, 6), &Device::Cpu).unwrap();
+        let attending = Attending { heads: 1, is_causal: true, is_cross: false };
+        let out = attention(&ones, &keys, &ones, attending, &mut Hooks::none()).unwrap();
+        let rows: Vec<Vec<f32>> = out.squeeze(0).unwrap().to_vec2().unwrap();
+        assert_eq!(rows.iter().position(|row| row.iter().any(|number| number.is_nan())), Some(25));
     }
 
     #[test]
