@@ -1,12 +1,17 @@
-"""Trains a byte-level BPE tokenizer in CLIP's own format on the captions; writes vocab.json and merges.txt."""
+"""Trains a byte-level BPE tokenizer in CLIP's own format on the captions; writes vocab.json and merges.txt.
+
+The shipped models go on with the tokenizer they began with: icons added to the packages since would give other tokens.
+Only `--new` trains another one, for models that start from nothing.
+"""
 
 import argparse
 import json
 import random
+import shutil
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from world import CLASS_TEMPLATES, NAMES, World, with_article, work_folder
+from world import CLASS_TEMPLATES, HERE, NAMES, World, with_article, work_folder
 
 # Everyday words that captions of this world lack, so that ordinary prompts do not fall apart into bytes.
 WORDS = """about above across after again against all along also always among and animal another any are around art away back
@@ -28,7 +33,12 @@ window winter with woman wood wooden word world year yellow yes you young your""
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     work_folder(parser)
+    parser.add_argument("--new", action="store_true", help="train one, even if there are shipped models to go on with")
     args = parser.parse_args()
+    folder, shipped = args.work / "tokenizer", HERE.parent / "diffusion/tokenizer"
+    if shipped.exists() and not args.new:
+        shutil.copytree(shipped, folder, dirs_exist_ok=True)
+        return print("the shipped tokenizer is kept")
     r, world = random.Random(0), World(args.work, 32)
     texts = [world.scene(r).caption for _ in range(20000)] + WORDS * 8
     texts += [template.format(name) for template in CLASS_TEMPLATES for name in NAMES] + [with_article(n) for n in NAMES] * 4
@@ -46,7 +56,6 @@ def main():
     vocabulary = {}
     for token in alphabet + [a + "</w>" for a in alphabet] + [a + b for a, b in merges] + ["<|startoftext|>", "<|endoftext|>"]:
         vocabulary.setdefault(token, len(vocabulary))
-    folder = args.work / "tokenizer"
     folder.mkdir(exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in merges) + "\n")

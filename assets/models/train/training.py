@@ -35,10 +35,10 @@ def orthogonal(matrix, steps=5):
     x = matrix.bfloat16()
     if matrix.shape[0] > matrix.shape[1]:
         x = x.T
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).contiguous()
     for _ in range(steps):
         square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return (x.T if matrix.shape[0] > matrix.shape[1] else x).float()
 
 

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::hook::Hooks;
-use crate::models::kernels::{Attending, GroupNorm, LayerNorm, attention_in, geglu, sum};
+use crate::models::kernels::{Attending, GroupNorm, LayerNorm, attention_in, geglu, sum, turned};
 use crate::models::layers::{Conv1x1, Linear, linear, linear_no_bias};
 
 /// The sizes of a transformer.
@@ -134,7 +134,7 @@ impl SpatialTransformer {
         cx: &TaskCx<'_>,
     ) -> Result<Tensor> {
         let (batch, channels, height, width) = xs.dims4()?;
-        let sequence = |xs: &Tensor| -> Result<Tensor> { Ok(xs.flatten_from(2)?.transpose(1, 2)?.contiguous()?) };
+        let sequence = |xs: &Tensor| -> Result<Tensor> { turned(&xs.flatten_from(2)?, cx) };
         let normed = self.norm.forward(xs)?;
         let mut hidden = match &self.project_in {
             Projection::Linear(projection) => projection.forward_in(&sequence(&normed)?, cx)?,
@@ -143,9 +143,8 @@ impl SpatialTransformer {
         for block in &self.blocks {
             hidden = block.forward(&hidden, prompt, hooks, cx)?;
         }
-        let picture = |xs: &Tensor| -> Result<Tensor> {
-            Ok(xs.transpose(1, 2)?.reshape((batch, channels, height, width))?.contiguous()?)
-        };
+        let picture =
+            |xs: &Tensor| -> Result<Tensor> { Ok(turned(xs, cx)?.reshape((batch, channels, height, width))?) };
         let hidden = match &self.project_out {
             Projection::Linear(projection) => picture(&projection.forward_in(&hidden, cx)?)?,
             Projection::Conv(projection) => projection.forward_in(&picture(&hidden)?, cx)?,
@@ -187,12 +186,12 @@ impl SelfAttention {
 
     pub(super) fn forward(&self, xs: &Tensor, cx: &TaskCx<'_>) -> Result<Tensor> {
         let (batch, channels, height, width) = xs.dims4()?;
-        let sequence = self.norm.forward(xs)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let sequence = turned(&self.norm.forward(xs)?.flatten_from(2)?, cx)?;
         let [q, k, v] = [&self.query, &self.key, &self.value].map(|linear| linear.forward_in(&sequence, cx));
         let attending = Attending { heads: 1, is_causal: false, is_cross: false };
         let hidden = attention_in([&q?, &k?, &v?], attending, &mut Hooks::none(), cx)?;
         let hidden = self.output.forward_in(&hidden, cx)?;
-        let hidden = hidden.transpose(1, 2)?.reshape((batch, channels, height, width))?;
-        Ok((hidden + xs)?)
+        let hidden = turned(&hidden, cx)?.reshape((batch, channels, height, width))?;
+        sum(&hidden, xs, cx)
     }
 }

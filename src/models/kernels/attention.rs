@@ -7,16 +7,17 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::gradient::traced_attention;
 use super::plain::shifted;
-use super::product::{COLUMNS, ROWS, Tile, ZERO, word};
+use super::product::{COLUMNS, ROWS, ZERO, word};
 use super::simd::powers_of_two;
+use super::tiles;
 use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 use crate::models::hook::{Hooks, Seen};
 
-/// Keys whose scores are held together.
-const KEYS: usize = 10 * ROWS;
+/// Keys whose scores are held together, at most.
+const KEYS: usize = 128;
 /// What a score costs besides its two products, in multiplications: its exponential.
 const SCORE: usize = 20;
 
@@ -105,28 +106,90 @@ struct Fused<'a> {
 
 /// The sizes of one run.
 #[derive(Clone, Copy)]
-struct Sizes {
+pub(super) struct Sizes {
     queries: usize,
-    keys: usize,
-    channels: usize,
-    width: usize,
+    pub(super) keys: usize,
+    pub(super) channels: usize,
+    pub(super) width: usize,
     is_causal: bool,
 }
 
-impl Sizes {
-    /// Words of a key or query.
-    fn words<T: Word>(self) -> usize {
-        self.width.div_ceil(T::DEPTH)
+/// A head's keys and values, packed for products with a few queries, which are columns of [`Head::Word`]s.
+pub(super) trait Head: Send + Sync {
+    type Word: Word;
+    /// Keys whose scores are held together.
+    const KEYS: usize;
+
+    /// Of keys and values, (keys, channels); both begin at the head's channels.
+    fn new(keys: &[f32], values: &[f32], sizes: Sizes) -> Self;
+
+    /// Words of a query.
+    fn words(sizes: Sizes) -> usize;
+
+    /// Rows, one for each channel of the result, with those that fill up a panel.
+    fn rows(sizes: Sizes) -> usize;
+
+    /// The scores of queries, (words, COLUMNS), and the next keys from number `first` on, as many as there are and fill panels up:
+    /// (keys, COLUMNS).
+    fn score<'a>(&self, first: usize, queries: &[Self::Word], scores: &'a mut Scores) -> &'a mut [[f32; COLUMNS]];
+
+    /// Adds the values from number `first` on, times their `weights`, (values, COLUMNS), to (rows, COLUMNS).
+    fn add(&self, first: usize, weights: &[[f32; COLUMNS]], buffer: &mut Vec<Self::Word>, sums: &mut [[f32; COLUMNS]]);
+}
+
+/// Room for the scores of a few keys.
+pub(super) type Scores = [[f32; COLUMNS]; KEYS];
+
+/// Keys, (keys / ROWS, words, ROWS), and values, (width / ROWS, depth, ROWS), as panels of rows.
+struct Panels<T> {
+    keys: Vec<T>,
+    values: Vec<T>,
+    sizes: Sizes,
+}
+
+impl<T: Word> Head for Panels<T> {
+    type Word = T;
+    const KEYS: usize = KEYS / ROWS * ROWS;
+
+    fn new(keys: &[f32], values: &[f32], sizes: Sizes) -> Self {
+        Self { keys: pack_keys(keys, sizes), values: pack_values(values, sizes), sizes }
     }
 
-    /// Words of a channel of all values.
-    fn depth<T: Word>(self) -> usize {
-        self.keys.next_multiple_of(ROWS) / T::DEPTH
+    fn words(sizes: Sizes) -> usize {
+        sizes.width.div_ceil(T::DEPTH)
+    }
+
+    fn rows(sizes: Sizes) -> usize {
+        sizes.width.next_multiple_of(ROWS)
+    }
+
+    fn score<'a>(&self, first: usize, queries: &[T], scores: &'a mut Scores) -> &'a mut [[f32; COLUMNS]] {
+        let (arch, words) = (Arch::new(), Self::words(self.sizes));
+        let keys = &self.keys[first * words..];
+        let keys = &keys[..keys.len().min(Self::KEYS * words)];
+        let scores = &mut scores[..keys.len() / words];
+        for (keys, scores) in keys.chunks_exact(ROWS * words).zip(scores.as_chunks_mut().0) {
+            *scores = ZERO;
+            T::add_product(arch, keys, queries, ROWS, scores);
+        }
+        scores
+    }
+
+    fn add(&self, first: usize, weights: &[[f32; COLUMNS]], buffer: &mut Vec<T>, sums: &mut [[f32; COLUMNS]]) {
+        let (arch, count) = (Arch::new(), weights.len());
+        let weights = T::panel(weights, buffer);
+        let panels = self.values.chunks_exact(depth::<T>(self.sizes) * ROWS);
+        for (tile, (values, sums)) in panels.zip(sums.as_chunks_mut().0).enumerate() {
+            let values = &values[first / T::DEPTH * ROWS..][..count / T::DEPTH * ROWS];
+            T::add_product(arch, values, weights, self.sizes.width - tile * ROWS, sums);
+        }
     }
 }
 
-/// A head's keys, (keys / ROWS, words, ROWS), and values, (width / ROWS, depth, ROWS), as panels of rows.
-type Packed<T> = (Vec<T>, Vec<T>);
+/// Words of a channel of all values.
+fn depth<T: Word>(sizes: Sizes) -> usize {
+    sizes.keys.next_multiple_of(ROWS) / T::DEPTH
+}
 
 impl CustomOp3 for Fused<'_> {
     fn name(&self) -> &'static str {
@@ -155,22 +218,23 @@ impl CustomOp3 for Fused<'_> {
         let (q, k, v) = (slice(q, q_layout)?, slice(k, k_layout)?, slice(v, v_layout)?);
         let sizes = Sizes { queries, keys, channels, width: channels / heads, is_causal };
         let out = match multiplies_in_bf16() {
-            true => self.run::<Pair>([q, k, v], batch, sizes)?,
-            false => self.run::<f32>([q, k, v], batch, sizes)?,
+            true if tiles::are_there() => self.run::<tiles::Head>([q, k, v], batch, sizes)?,
+            true => self.run::<Panels<Pair>>([q, k, v], batch, sizes)?,
+            false => self.run::<Panels<f32>>([q, k, v], batch, sizes)?,
         };
         Ok((CpuStorage::F32(out), q_layout.shape().clone()))
     }
 }
 
 impl Fused<'_> {
-    fn run<T: Word>(&self, [q, k, v]: [&[f32]; 3], batch: usize, sizes: Sizes) -> candle_core::Result<Vec<f32>> {
+    fn run<H: Head>(&self, [q, k, v]: [&[f32]; 3], batch: usize, sizes: Sizes) -> candle_core::Result<Vec<f32>> {
         let Sizes { queries, keys, channels, .. } = sizes;
         let heads = self.attending.heads;
-        let packed: Vec<Packed<T>> = (0..batch * heads)
+        let packed: Vec<H> = (0..batch * heads)
             .into_par_iter()
             .map(|head| {
                 let from = head / heads * keys * channels + head % heads * sizes.width;
-                (pack_keys(&k[from..], sizes), pack_values(&v[from..], sizes))
+                H::new(&k[from..], &v[from..], sizes)
             })
             .collect();
         let blocks = queries.div_ceil(COLUMNS);
@@ -197,7 +261,7 @@ impl Fused<'_> {
 
 /// A head's keys as panels of rows. The slice begins at the head's channels of the first key.
 fn pack_keys<T: Word>(k: &[f32], sizes: Sizes) -> Vec<T> {
-    let words = sizes.words::<T>();
+    let words = sizes.width.div_ceil(T::DEPTH);
     let mut packed = vec![T::default(); sizes.keys.next_multiple_of(ROWS) * words];
     for (key, k) in k.chunks(sizes.channels).take(sizes.keys).enumerate() {
         let panel = &mut packed[key / ROWS * ROWS * words..][..ROWS * words];
@@ -210,7 +274,7 @@ fn pack_keys<T: Word>(k: &[f32], sizes: Sizes) -> Vec<T> {
 /// A head's values as panels of rows, one row a channel. The slice begins at the head's channels of the first value.
 fn pack_values<T: Word>(v: &[f32], sizes: Sizes) -> Vec<T> {
     let Sizes { keys, channels, width, .. } = sizes;
-    let size = sizes.depth::<T>() * ROWS;
+    let size = depth::<T>(sizes) * ROWS;
     let mut packed = vec![T::default(); size * width.div_ceil(ROWS)];
     for (index, first) in (0..keys).step_by(T::DEPTH).enumerate() {
         let count = T::DEPTH.min(keys - first);
@@ -227,32 +291,26 @@ fn pack_values<T: Word>(v: &[f32], sizes: Sizes) -> Vec<T> {
 /// What the queries from number `first` on, at most [`COLUMNS`] of them, get: (queries, width). The slice begins at the head's
 /// channels of the first query; rows are `channels` apart. Goes through the keys block by block and keeps the largest score so far
 /// (Milakov and Gimelshein 2018).
-fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: Sizes) -> Vec<f32> {
+fn attend<H: Head>(q: &[f32], head: &H, first: usize, sizes: Sizes) -> Vec<f32> {
     let Sizes { queries, keys: count, width, is_causal, .. } = sizes;
-    let (rows, arch) = (COLUMNS.min(queries - first), Arch::new());
-    let (words, mut buffer) = (sizes.words::<T>(), Vec::new());
-    let mut columns = vec![T::default(); words * COLUMNS];
+    let rows = COLUMNS.min(queries - first);
+    let mut buffer = Vec::new();
+    let mut columns = vec![H::Word::default(); H::words(sizes) * COLUMNS];
     // e^x is 2^(x log2(e)), and powers of two are simpler.
     let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
     for (lane, q) in q.chunks(sizes.channels).take(rows).enumerate() {
         let column = columns.iter_mut().skip(lane).step_by(COLUMNS);
-        column.zip(q[..width].chunks(T::DEPTH)).for_each(|(to, q)| {
-            *to = T::of(|k| q.get(k).map_or(0.0, |q| q * scale));
+        column.zip(q[..width].chunks(H::Word::DEPTH)).for_each(|(to, q)| {
+            *to = H::Word::of(|k| q.get(k).map_or(0.0, |q| q * scale));
         });
     }
-    let mut sums = vec![ZERO; width.div_ceil(ROWS)];
+    let mut sums = vec![[0f32; COLUMNS]; H::rows(sizes)];
     let (mut largest, mut total) = ([f32::NEG_INFINITY; COLUMNS], [0f32; COLUMNS]);
-    let mut scores = [ZERO; KEYS / ROWS];
+    let mut scores = tiles::Aligned([[0f32; COLUMNS]; KEYS]);
     let seen = if is_causal { count.min(first + rows) } else { count };
-    for (block, keys) in keys.chunks(KEYS * words).enumerate().take(seen.div_ceil(KEYS)) {
-        let panels = keys.chunks_exact(ROWS * words);
-        let scores = &mut scores[..panels.len()];
-        for (keys, scores) in panels.zip(&mut *scores) {
-            *scores = ZERO;
-            T::add_product(arch, keys, &columns, ROWS, scores);
-        }
-        let first_key = block * KEYS;
-        for (key, scores) in scores.as_flattened_mut().iter_mut().enumerate() {
+    for first_key in (0..seen).step_by(H::KEYS) {
+        let scores = head.score(first_key, &columns, &mut scores.0);
+        for (key, scores) in scores.iter_mut().enumerate() {
             let key = first_key + key;
             if key >= count {
                 scores.fill(f32::NEG_INFINITY);
@@ -260,22 +318,12 @@ fn attend<T: Word>(q: &[f32], (keys, values): &Packed<T>, first: usize, sizes: S
                 scores[..(key - first).min(COLUMNS)].fill(f32::NEG_INFINITY);
             }
         }
-        let exponentiate = Exponentiate {
-            scores: scores.as_flattened_mut(),
-            largest: &mut largest,
-            total: &mut total,
-            sums: &mut sums,
-        };
-        arch.dispatch(exponentiate);
-        let weights = T::panel(scores.as_flattened(), &mut buffer);
-        let size = sizes.depth::<T>() * ROWS;
-        for (tile, (values, sums)) in values.chunks_exact(size).zip(&mut sums).enumerate() {
-            let values = &values[first_key / T::DEPTH * ROWS..][..scores.len() * ROWS / T::DEPTH * ROWS];
-            T::add_product(arch, values, weights, width - tile * ROWS, sums);
-        }
+        let exponentiate = Exponentiate { scores, largest: &mut largest, total: &mut total, sums: &mut sums };
+        Arch::new().dispatch(exponentiate);
+        head.add(first_key, scores, &mut buffer, &mut sums);
     }
     let mut out = vec![0f32; rows * width];
-    for (channel, sums) in sums.as_flattened().iter().take(width).enumerate() {
+    for (channel, sums) in sums.iter().take(width).enumerate() {
         let column = out.iter_mut().skip(channel).step_by(width);
         column.zip(sums).zip(&total).for_each(|((to, sum), total)| *to = sum / total);
     }
@@ -288,7 +336,7 @@ struct Exponentiate<'a> {
     scores: &'a mut [[f32; COLUMNS]],
     largest: &'a mut [f32; COLUMNS],
     total: &'a mut [f32; COLUMNS],
-    sums: &'a mut [Tile],
+    sums: &'a mut [[f32; COLUMNS]],
 }
 
 impl WithSimd for Exponentiate<'_> {
@@ -311,7 +359,7 @@ impl WithSimd for Exponentiate<'_> {
                 }
             }
             let factor = powers_of_two(simd, simd.sub_f32s(*largest, most));
-            for sums in sums.as_flattened_mut() {
+            for sums in &mut *sums {
                 for sum in S::as_mut_simd_f32s(&mut sums[here.clone()]).0 {
                     *sum = simd.mul_f32s(*sum, factor);
                 }

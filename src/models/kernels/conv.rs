@@ -1,5 +1,5 @@
-//! Convolutions with 3x3 and 1x1 taps. On the CPU in 32 bits our own: by Winograd's filtering where that pays, else by unfolding;
-//! everywhere else candle's.
+//! Convolutions with 3x3 and 1x1 taps. On the CPU our own: in 32 bits by Winograd's filtering where that pays, else by unfolding, and in
+//! bf16 by tile registers, where there are some; everywhere else candle's.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 
 use super::gradient::{of_conv, traced};
-use super::product::{Panels, Pause};
+use super::product::{Panels, Pause, ROWS};
+use super::tiles::{self, Filters};
+use super::word::multiplies_in_bf16;
 use super::{contiguous, direct, winograd, with_numbers};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -55,12 +57,38 @@ enum Kernel {
     Plain { weight: Tensor, bias: Tensor },
 }
 
-/// Weights as panels of rows, (outputs / ROWS, inputs * SIDE * SIDE, ROWS), and bias, (outputs).
+/// Weights and bias, (outputs).
 #[derive(Debug)]
 struct Packed {
-    weight: Panels,
+    weight: Weight,
     bias: Vec<f32>,
     inputs: usize,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// Panels of rows, (outputs / ROWS, inputs * SIDE * SIDE, ROWS).
+    Single(Panels),
+    /// In bf16, by tile registers.
+    Tiled(Filters),
+}
+
+impl Weight {
+    /// Of `numbers` (outputs, inputs, taps); `keeps_size` if pictures stay as large as they are.
+    fn new(numbers: &[f32], inputs: usize, taps: usize, keeps_size: bool, pause: Pause<'_>) -> Result<Self> {
+        Ok(match multiplies_in_bf16() && keeps_size && tiles::are_there() {
+            true => Self::Tiled(Filters::new(numbers, inputs, taps, pause)?),
+            false => Self::Single(Panels::of_rows(numbers, inputs * taps, pause)?),
+        })
+    }
+
+    /// The numbers again, (outputs, inputs, taps).
+    fn unpacked(&self, outputs: usize, each: usize) -> Vec<f32> {
+        match self {
+            Self::Single(panels) => panels.unpacked::<ROWS>(outputs, each),
+            Self::Tiled(filters) => filters.unpacked(outputs),
+        }
+    }
 }
 
 impl<const SIDE: usize> Conv<SIDE> {
@@ -100,7 +128,8 @@ impl<const SIDE: usize> Conv<SIDE> {
         }
         let is_frozen = !weight.track_op() && !bias.track_op();
         let kernel = if is_frozen && weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            let weight = with_numbers(weight, |numbers| Panels::of_rows(numbers, inputs * SIDE * SIDE, pause))?;
+            let keeps_size = geometry == if SIDE == 1 { Geometry::POINT } else { Geometry::SAME };
+            let weight = with_numbers(weight, |numbers| Weight::new(numbers, inputs, SIDE * SIDE, keeps_size, pause))?;
             Kernel::Packed(Arc::new(Packed { weight, bias: bias.to_vec1()?, inputs }))
         } else {
             Kernel::Plain { weight: weight.clone(), bias: bias.reshape((1, (), 1, 1))? }
@@ -131,7 +160,10 @@ impl<const SIDE: usize> Conv<SIDE> {
                 traced(
                     xs,
                     |xs| Ok(xs.contiguous()?.apply_op1_no_bwd(&op)?),
-                    move |xs, gradient| of_conv::<SIDE>(&packed.weight, xs.dims(), geometry, gradient),
+                    move |xs, gradient| {
+                        let numbers = packed.weight.unpacked(packed.bias.len(), packed.inputs * SIDE * SIDE);
+                        of_conv::<SIDE>(&numbers, xs.dims(), geometry, gradient)
+                    },
                 )
             }
             Kernel::Plain { weight, bias } if before == after => {
@@ -166,6 +198,13 @@ impl<const SIDE: usize> CustomOp1 for Convolve<'_, SIDE> {
         let (inputs, outputs) = (channels, bias.len());
         let (out_height, out_width) = (geometry.places(height, SIDE), geometry.places(width, SIDE));
         let shape = (batch, outputs, out_height, out_width).into();
+        let weight = match weight {
+            Weight::Tiled(filters) => {
+                let sizes = tiles::Sizes::<SIDE> { batch, inputs, outputs, height, width };
+                return Ok((CpuStorage::F32(tiles::convolve(xs, filters, bias, sizes, self.cx)?), shape));
+            }
+            Weight::Single(panels) => panels,
+        };
         let minimal = winograd::Sizes { batch, inputs, outputs, height, width };
         if SIDE == 3 && geometry == Geometry::SAME && minimal.pays() {
             return Ok((CpuStorage::F32(winograd::convolve(xs, weight, bias, minimal, self.cx)?), shape));

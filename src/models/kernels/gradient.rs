@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Shape, Storage, T
 use super::attention::{Attending, causal_bias, merge, split};
 use super::conv::{Conv, Geometry};
 use super::linear::Linear;
-use super::product::{Panels, ROWS};
+use super::product::Panels;
 use crate::models::error::{ModelError, Result};
 
 /// Scores that are held at a time on the way back through attention.
@@ -162,10 +162,10 @@ pub(super) fn of_linear(numbers: Vec<f32>, inputs: usize, gradient: &Tensor) -> 
     Linear::new(&weight.t()?.contiguous()?, None)?.forward(gradient)
 }
 
-/// Through a convolution of pictures of these sides (batch, inputs, h, w): the same taps, turned round, over the gradient, with
+/// Through a convolution with weights `forward` (outputs, inputs, taps) of pictures of these sides (batch, inputs, h, w): the same taps, turned round, over the gradient, with
 /// zeros where the convolution took steps of more than a pixel.
 pub(super) fn of_conv<const SIDE: usize>(
-    weight: &Panels,
+    forward: &[f32],
     dims: &[usize],
     geometry: Geometry,
     gradient: &Tensor,
@@ -174,7 +174,6 @@ pub(super) fn of_conv<const SIDE: usize>(
     let (batch, outputs, rows, columns) = gradient.dims4()?;
     let [_, inputs, height, width] = *dims else { return Err(ModelError::BadInput(format!("no pictures: {dims:?}"))) };
     let taps = SIDE * SIDE;
-    let forward = weight.unpacked::<ROWS>(outputs, inputs * taps);
     let mut turned = vec![0f32; forward.len()];
     for (at, taps_there) in forward.chunks_exact(taps).enumerate() {
         let (output, input) = (at / inputs, at % inputs);

@@ -13,6 +13,7 @@ use pulp::Arch;
 use super::gradient::{of_linear, traced};
 use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, pack, word};
 use super::simd::wide;
+use super::tiles;
 use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
 use super::{contiguous, with_numbers};
@@ -59,14 +60,17 @@ struct Packed {
 #[derive(Debug)]
 enum Weight {
     Single(Panels),
-    /// In bf16.
+    /// In bf16, by wide registers.
     Paired(Vec<Pair>),
+    /// In bf16, by tile registers.
+    Tiled(tiles::Columns),
 }
 
 impl Weight {
     fn new(numbers: &[f32], inputs: usize, pause: Pause<'_>) -> Result<Self> {
         Ok(match multiplies_in_bf16() {
-            true => Self::Paired(pack::<COLUMNS, Pair>(numbers, inputs, pause)?),
+            true if tiles::are_there() => Self::Tiled(tiles::Columns::new(numbers, inputs, pause)?),
+            true => Self::Paired(pack::<COLUMNS, Pair>(numbers, inputs, inputs.div_ceil(Pair::DEPTH), pause)?),
             false => Self::Single(Panels::of_columns(numbers, inputs, pause)?),
         })
     }
@@ -75,6 +79,7 @@ impl Weight {
     fn unpacked(&self, outputs: usize, inputs: usize) -> Vec<f32> {
         let pairs = match self {
             Self::Single(panels) => return panels.unpacked::<COLUMNS>(outputs, inputs),
+            Self::Tiled(columns) => return columns.unpacked(outputs),
             Self::Paired(pairs) => pairs,
         };
         let words = inputs.div_ceil(Pair::DEPTH);
@@ -205,6 +210,7 @@ impl CustomOp1 for Apply<'_> {
         let out = match &self.packed.weight {
             Weight::Single(weight) => apply(xs, weight, &PACKED, self.packed, self.cx)?,
             Weight::Paired(weight) => apply(xs, weight, &PAIRED, self.packed, self.cx)?,
+            Weight::Tiled(weight) => tiles::apply(xs, weight, bias, self.cx)?,
         };
         Ok((CpuStorage::F32(out), dims.into()))
     }

@@ -11,6 +11,8 @@ mod norm;
 mod plain;
 mod product;
 mod simd;
+mod tiles;
+mod turned;
 mod turns;
 mod winograd;
 mod word;
@@ -23,6 +25,7 @@ pub use linear::Linear;
 pub use norm::GroupNorm;
 pub use plain::{doubled, joined, shifted, sum};
 pub use product::bytes_in_memory;
+pub use turned::turned;
 pub use word::{can_multiply_pairs, multiply_in_bf16};
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};

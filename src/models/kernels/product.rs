@@ -140,7 +140,7 @@ impl Panels {
     /// # Errors
     /// Those of `pause`, which is called now and then.
     pub(super) fn of_rows(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
-        Self::new(pack::<ROWS, f32>(weight, depth, pause)?, pause)
+        Self::new(pack::<ROWS, f32>(weight, depth, depth, pause)?, pause)
     }
 
     /// `weight` (outputs, depth) as panels of columns, (outputs / COLUMNS, depth, COLUMNS), with zeros where there is no output.
@@ -148,7 +148,7 @@ impl Panels {
     /// # Errors
     /// Those of `pause`, which is called now and then.
     pub(super) fn of_columns(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Self> {
-        Self::new(pack::<COLUMNS, f32>(weight, depth, pause)?, pause)
+        Self::new(pack::<COLUMNS, f32>(weight, depth, depth, pause)?, pause)
     }
 
     fn new(packed: Vec<f32>, pause: Pause<'_>) -> Result<Self> {
@@ -194,9 +194,14 @@ impl Panels {
     }
 }
 
-/// `weight` (outputs, depth) as panels (outputs / WIDTH, depth, WIDTH), with zeros where there is no number.
-pub(super) fn pack<const WIDTH: usize, T: Word>(weight: &[f32], depth: usize, pause: Pause<'_>) -> Result<Vec<T>> {
-    let (outputs, words) = (weight.len() / depth.max(1), depth.div_ceil(T::DEPTH));
+/// `weight` (outputs, depth) as panels (outputs / WIDTH, words, WIDTH), with zeros where there is no number.
+pub(super) fn pack<const WIDTH: usize, T: Word>(
+    weight: &[f32],
+    depth: usize,
+    words: usize,
+    pause: Pause<'_>,
+) -> Result<Vec<T>> {
+    let outputs = weight.len() / depth.max(1);
     let mut packed = vec![T::default(); outputs.next_multiple_of(WIDTH) * words];
     let (from, to) = ((WIDTH * depth).max(1), (WIDTH * words).max(1));
     let together = (LARGE / from).max(1);
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn weights_are_packed_with_zeros_behind_them() {
-        let packed = pack::<ROWS, f32>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &|| Ok(())).expect("nothing stops it");
+        let packed = pack::<ROWS, f32>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 2, &|| Ok(())).expect("nothing stops it");
         assert_eq!(packed[..3], [1.0, 3.0, 5.0]);
         assert_eq!(packed[ROWS..ROWS + 4], [2.0, 4.0, 6.0, 0.0]);
         assert_eq!(packed.len(), 2 * ROWS);

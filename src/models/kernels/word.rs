@@ -100,7 +100,7 @@ impl Word for Pair {
 
 /// The bits of a number whose upper half is the nearest number in bf16; ties go to the even one.
 #[inline(always)]
-fn rounded(number: f32) -> u32 {
+pub(super) fn rounded(number: f32) -> u32 {
     let bits = number.to_bits();
     bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
 }
