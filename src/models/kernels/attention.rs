@@ -8,7 +8,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::gradient::traced_attention;
 use super::plain::shifted;
 use super::product::{COLUMNS, ROWS, ZERO, word};
-use super::simd::powers_of_two;
+use super::simd::{powers_of_two, wide};
 use super::tiles;
 use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
@@ -298,12 +298,7 @@ fn attend<H: Head>(q: &[f32], head: &H, first: usize, sizes: Sizes) -> Vec<f32> 
     let mut columns = vec![H::Word::default(); H::words(sizes) * COLUMNS];
     // e^x is 2^(x log2(e)), and powers of two are simpler.
     let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
-    for (lane, q) in q.chunks(sizes.channels).take(rows).enumerate() {
-        let column = columns.iter_mut().skip(lane).step_by(COLUMNS);
-        column.zip(q[..width].chunks(H::Word::DEPTH)).for_each(|(to, q)| {
-            *to = H::Word::of(|k| q.get(k).map_or(0.0, |q| q * scale));
-        });
-    }
+    fill_columns(q, rows, scale, sizes, &mut columns);
     let mut sums = vec![[0f32; COLUMNS]; H::rows(sizes)];
     let (mut largest, mut total) = ([f32::NEG_INFINITY; COLUMNS], [0f32; COLUMNS]);
     let mut scores = tiles::Aligned([[0f32; COLUMNS]; KEYS]);
@@ -323,11 +318,41 @@ fn attend<H: Head>(q: &[f32], head: &H, first: usize, sizes: Sizes) -> Vec<f32> 
         head.add(first_key, scores, &mut buffer, &mut sums);
     }
     let mut out = vec![0f32; rows * width];
-    for (channel, sums) in sums.iter().take(width).enumerate() {
-        let column = out.iter_mut().skip(channel).step_by(width);
-        column.zip(sums).zip(&total).for_each(|((to, sum), total)| *to = sum / total);
-    }
+    wide(
+        #[inline(always)]
+        || {
+            let shares: [f32; COLUMNS] = std::array::from_fn(|i| 1.0 / total[i]);
+            for (row, (out, share)) in out.chunks_exact_mut(width).zip(shares).enumerate() {
+                out.iter_mut().zip(&sums).for_each(|(to, sums)| *to = sums[row] * share);
+            }
+        },
+    );
     out
+}
+
+/// The first queries, `scale` times, as columns of words, (words, COLUMNS); what they do not fill stays as it is. The slice begins at
+/// the head's channels of the first query.
+fn fill_columns<T: Word>(q: &[f32], rows: usize, scale: f32, sizes: Sizes, columns: &mut [T]) {
+    /// Words that are rounded together.
+    const BLOCK: usize = 16;
+    let width = sizes.width;
+    wide(
+        #[inline(always)]
+        || {
+            for (lane, q) in q.chunks(sizes.channels).take(rows).enumerate() {
+                let (blocks, rest) = q[..width].split_at(width / (BLOCK * T::DEPTH) * BLOCK * T::DEPTH);
+                for (block, q) in blocks.chunks_exact(BLOCK * T::DEPTH).enumerate() {
+                    let words: [T; BLOCK] = std::array::from_fn(|i| T::of(|k| q[i * T::DEPTH + k] * scale));
+                    let to = &mut columns[block * BLOCK * COLUMNS..][..BLOCK * COLUMNS];
+                    to.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(words).for_each(|(to, word)| to[lane] = word);
+                }
+                let columns = columns[blocks.len() / T::DEPTH * COLUMNS..].as_chunks_mut::<COLUMNS>().0;
+                for (to, q) in columns.iter_mut().zip(rest.chunks(T::DEPTH)) {
+                    to[lane] = T::of(|k| q.get(k).map_or(0.0, |q| q * scale));
+                }
+            }
+        },
+    );
 }
 
 /// Replaces the scores of some keys, (keys, queries), by 2^(score - the largest so far), adds them to the total, and brings what was

@@ -133,7 +133,8 @@ impl CustomOp3 for Normalise<'_> {
 }
 
 /// Mean and 1 / deviation, summed in an order that depends on nothing but the length.
-fn moments(xs: &[f32], epsilon: f64) -> (f32, f32) {
+#[inline(always)]
+pub(super) fn moments(xs: &[f32], epsilon: f64) -> (f32, f32) {
     let count = xs.len() as f64;
     let mean = wide(
         #[inline(always)]
