@@ -15,7 +15,7 @@ use egui_system_font_provider::SystemFontProvider;
 use maquette::engine::mock::plausible_output;
 use maquette::store::pictures;
 use maquette::store::preferences::Preferences;
-use window::{Dropped, Window, app, folders, press, wait};
+use window::{Dropped, Window, app, click, command, folders, press, retype, wait};
 
 /// A window over a folder of the user's files.
 fn window<'a>(root: &Path) -> Window<'a> {
@@ -367,4 +367,42 @@ fn a_dropped_picture_proposes_what_made_it() {
         press(&mut harness, Modifiers::NONE, Key::Enter);
         assert_eq!(prompt(&harness), wanted, "Apply has the keyboard");
     }
+}
+
+#[test]
+fn borders_and_tokens_are_found_under_templates_and_choices_at_any_step() {
+    let (root, words) = (files(), "word ".repeat(74));
+    let template = "[[template]]\nname = \"Ink\"\ntext = \"{subject} in ink, {chalk|chalk}\"\n";
+    let path = root.path().join("presets/templates/own.toml");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, template).unwrap();
+    let mut harness = window(root.path());
+    wait_until_read(&mut harness);
+    let text = format!("{words}[a:lone:10] __colour__ {{fox|fox}}");
+    write(&mut harness, &text);
+    harness.get_by_label("What the encoder gets").click();
+    command(&mut harness, "Show library");
+    click(&mut harness, "Templates");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "chalk");
+    harness.get_by_role_and_label(Role::Button, "Ink").click();
+    harness.run_steps(3);
+    command(&mut harness, "Edit prompt");
+    wait(&mut harness, |app| app.workbench().tokens().is_some_and(|read| read.texts[0] == text));
+    let starts = |harness: &Window<'_>| {
+        let tokens = app(harness).workbench().tokens().unwrap();
+        let chunks = &tokens.tokens[0].parts[0][0].chunks;
+        chunks.iter().map(|chunk| text[chunk[0].span.clone()].to_owned()).collect::<Vec<_>>()
+    };
+    // The 76th word is drawn from a list, and stands where the list is named.
+    assert_eq!(starts(&harness), ["word", "__colour__"]);
+    let last = app(&harness).workbench().tokens().unwrap().tokens[0].parts[0][0].chunks[1].last().unwrap().clone();
+    assert_eq!((last.text.as_str(), last.span.is_empty()), ("chalk", true));
+    assert!(has(&harness, "Templates and styles applied") && has(&harness, "in ink, {chalk|chalk}"));
+    harness.get_by_label("Steps 11 to 20").click();
+    harness.run_steps(3);
+    wait(&mut harness, |app| app.workbench().tokens().is_some_and(|read| read.step == 11));
+    let second = app(&harness).workbench().tokens().unwrap().tokens[0].parts[0][0].chunks[0].clone();
+    assert_eq!(&text[second[74].span.clone()], "lone");
 }

@@ -6,8 +6,8 @@
 use crate::prompt::source::Traced;
 
 /// The template without comments.
-pub(super) fn strip(template: &str) -> Traced {
-    let source = Traced::new(template);
+pub(super) fn strip(source: &Traced) -> Traced {
+    let template = source.text();
     let mut kept = Traced::default();
     let (mut at, mut from) = (0, 0);
     // Whether a piece starts here: after a form's delimiter, or at the start.
@@ -30,17 +30,17 @@ pub(super) fn strip(template: &str) -> Traced {
             at += length;
             continue;
         };
-        kept.push(&source, from..at);
+        kept.push(source, from..at);
         let after = comments_end(template, end);
         let next = template.get(after..).and_then(|rest| rest.chars().next());
         let is_text =
             next.is_some_and(|c| !"{}|$%".contains(c)) && !template.get(after..).unwrap_or_default().starts_with("__");
         if !is_start && is_text {
-            kept.push_for(" ", at..after);
+            kept.push_for(" ", source.span(at..after));
         }
         (at, from) = (after, after);
     }
-    kept.push(&source, from..template.len());
+    kept.push(source, from..template.len());
     kept
 }
 
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn check(template: &str, wanted: &str) {
-        assert_eq!(strip(template).text(), wanted, "{template:?}");
+        assert_eq!(strip(&Traced::new(template)).text(), wanted, "{template:?}");
     }
 
     #[test]
