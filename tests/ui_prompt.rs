@@ -12,6 +12,9 @@ use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use egui_system_font_provider::SystemFontProvider;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::webp::WebPEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use maquette::engine::mock::plausible_output;
 use maquette::store::pictures;
 use maquette::store::preferences::Preferences;
@@ -342,6 +345,19 @@ fn no_character_is_a_box_that_a_font_of_the_system_has() {
     }
 }
 
+/// An EXIF record with a comment as A1111 writes it: the high byte first, whatever the record does.
+fn exif_record(comment: &str) -> Vec<u8> {
+    let mut bytes = b"UNICODE\0".to_vec();
+    bytes.extend(comment.encode_utf16().flat_map(u16::to_be_bytes));
+    let value = exif::Value::Undefined(bytes, 0);
+    let field = exif::Field { tag: exif::Tag::UserComment, ifd_num: exif::In::PRIMARY, value };
+    let mut writer = exif::experimental::Writer::new();
+    writer.push_field(&field);
+    let mut record = std::io::Cursor::new(Vec::new());
+    writer.write(&mut record, true).unwrap();
+    record.into_inner()
+}
+
 #[test]
 fn a_dropped_picture_proposes_what_made_it() {
     let root = files();
@@ -357,7 +373,15 @@ fn a_dropped_picture_proposes_what_made_it() {
     let mut encoder = png::Encoder::new(std::fs::File::create(&theirs).unwrap(), 1, 1);
     encoder.add_text_chunk("parameters".to_owned(), "a sea\nSteps: 4, Seed: 9, Size: 64x64".to_owned()).unwrap();
     encoder.write_header().unwrap().write_image_data(&[0]).unwrap();
-    for (path, wanted) in [(ours, "a fox"), (theirs, "a sea")] {
+    let (jpeg, webp) = (root.path().join("theirs.jpg"), root.path().join("theirs.webp"));
+    let record = exif_record("a 狐\nSteps: 4, Seed: 9, Size: 64x64");
+    let mut encoder = JpegEncoder::new(std::fs::File::create(&jpeg).unwrap());
+    encoder.set_exif_metadata(record.clone()).unwrap();
+    encoder.write_image(&[0, 0, 0], 1, 1, ExtendedColorType::Rgb8).unwrap();
+    let mut encoder = WebPEncoder::new_lossless(std::fs::File::create(&webp).unwrap());
+    encoder.set_exif_metadata(record).unwrap();
+    encoder.write_image(&[0, 0, 0], 1, 1, ExtendedColorType::Rgb8).unwrap();
+    for (path, wanted) in [(ours, "a fox"), (theirs, "a sea"), (jpeg, "a 狐"), (webp, "a 狐")] {
         write(&mut harness, "something else");
         harness.input_mut().dropped_files = vec![Arc::new(Dropped(path))];
         harness.step();
@@ -389,6 +413,12 @@ fn borders_and_tokens_are_found_under_templates_and_choices_at_any_step() {
     harness.get_by_role_and_label(Role::Button, "Ink").click();
     harness.run_steps(3);
     command(&mut harness, "Edit prompt");
+        "{:?} {:?} {:?} {}",
+        prompt(&harness),
+        app(&harness).workbench().tokens().map(|t| t.texts.clone()),
+        app(&harness).workbench().document().words(),
+        app(&harness).workbench().reader().is_current()
+    );
     wait(&mut harness, |app| app.workbench().tokens().is_some_and(|read| read.texts[0] == text));
     let starts = |harness: &Window<'_>| {
         let tokens = app(harness).workbench().tokens().unwrap();
@@ -400,7 +430,8 @@ fn borders_and_tokens_are_found_under_templates_and_choices_at_any_step() {
     let last = app(&harness).workbench().tokens().unwrap().tokens[0].parts[0][0].chunks[1].last().unwrap().clone();
     assert_eq!((last.text.as_str(), last.span.is_empty()), ("chalk", true));
     assert!(has(&harness, "Templates and styles applied") && has(&harness, "in ink, {chalk|chalk}"));
-    harness.get_by_label("Steps 11 to 20").click();
+    // It may be out of sight, below all that was made of these words.
+    harness.get_by_label("Steps 11 to 20").click_accesskit();
     harness.run_steps(3);
     wait(&mut harness, |app| app.workbench().tokens().is_some_and(|read| read.step == 11));
     let second = app(&harness).workbench().tokens().unwrap().tokens[0].parts[0][0].chunks[0].clone();

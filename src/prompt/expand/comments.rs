@@ -12,20 +12,28 @@ pub(super) fn strip(source: &Traced) -> Traced {
     let (mut at, mut from) = (0, 0);
     // Whether a piece starts here: after a form's delimiter, or at the start.
     let mut is_start = true;
+    // Braces that are open here: a bar, say, starts an option only inside of one.
+    let mut open = 0_usize;
     while let Some(rest) = template.get(at..).filter(|rest| !rest.is_empty()) {
         let blank = rest.len() - rest.trim_start().len();
         let skipped = if is_start { blank } else { 0 };
         let Some(end) = comment_at(template, at + skipped, is_start) else {
             let c = rest.chars().next().unwrap_or_default();
             is_start = match c {
-                '{' | '}' | '|' => true,
-                _ if rest.starts_with("$$") || rest.starts_with("::") => true,
+                '{' => true,
+                '}' | '|' => open > 0,
+                _ if rest.starts_with("$$") || rest.starts_with("::") => open > 0,
                 '$' | ':' => is_start,
                 _ if rest.starts_with("__") => true,
                 '_' => is_start && at > 0,
                 c if c.is_whitespace() => is_start,
                 _ => false,
             };
+            match c {
+                '{' => open += 1,
+                '}' => open = open.saturating_sub(1),
+                _ => {}
+            }
             let length = if ["$$", "::", "__"].iter().any(|mark| rest.starts_with(mark)) { 2 } else { c.len_utf8() };
             at += length;
             continue;
@@ -86,6 +94,7 @@ mod tests {
         check("{a|b} /* x */ c", "{a|b} c");
         check("{a#c\n|b}", "{a \n|b}");
         check("a#b\nc", "a \nc");
+        check("2::/* x */ a| // b\n} // c", "2::/* x */ a| // b\n} // c");
         check("{\n# 60% A\n0.6::A|# {\nB}", "{\n0.6::A|\nB}");
     }
 }
