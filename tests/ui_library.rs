@@ -172,11 +172,26 @@ fn the_list_has_most_of_the_panel() {
         let root = tempfile::tempdir().unwrap();
         let mut harness = window::window(size, Some(folders(root.path())), quiet(), plausible_output);
         command(&mut harness, "Show library");
-        let scores = harness.get_by_role_and_label(Role::Tab, "Lens").rect().top();
+        let below = harness.get_by_label("Show the heatmap").rect().top() - 40.0;
         let stars = harness.get_all_by(|node| node.label().is_some_and(|label| label.starts_with("Favourite ")));
-        let seen = stars.filter(|star| star.rect().bottom() < scores).count();
+        let seen = stars.filter(|star| star.rect().bottom() < below).count();
         assert!(seen >= least, "{seen} rows at {size:?}");
     }
+}
+
+#[test]
+fn the_keyboard_goes_from_the_words_to_what_was_found_and_stays_there() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = open(root.path());
+    click(&mut harness, "Templates");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "sketch");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert!(words(&harness).0.contains("pencil sketch"), "{}", words(&harness).0);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert_eq!(words(&harness).0, "a fox", "the list moved down, and the keyboard with it");
 }
 
 #[test]
@@ -297,7 +312,7 @@ fn wildcards_and_lists_are_used_by_a_click() {
     assert_eq!(prompt(&harness), "a fox, __colours__");
     undo(&mut harness);
     assert_eq!(prompt(&harness), "a fox");
-    click(&mut harness, "Zero-shot");
+    click(&mut harness, "Lists");
     search(&mut harness, "80");
     button(&mut harness, "CLIP's 80 for ImageNet");
     assert_eq!(app(&harness).workbench().document().templates.lines().count(), 80);

@@ -42,7 +42,7 @@ impl Tab {
             Self::Templates => "Templates",
             Self::Styles => "Styles",
             Self::Wildcards => "Wildcards",
-            Self::ZeroShot => "Zero-shot",
+            Self::ZeroShot => "Lists",
         }
     }
 }
@@ -61,6 +61,8 @@ pub(in crate::ui) struct LibraryView {
     draft: Option<Draft>,
     only_mine: bool,
     seeds: u32,
+    /// Whether the first row gets the keyboard.
+    wants_first: bool,
 }
 
 impl Default for LibraryView {
@@ -74,6 +76,7 @@ impl Default for LibraryView {
             draft: None,
             only_mine: false,
             seeds: DEFAULT_SEEDS,
+            wants_first: false,
         }
     }
 }
@@ -102,6 +105,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         Tab::Wildcards => wildcards(ui, cx),
         Tab::ZeroShot => zero_shot(ui, cx),
     };
+    cx.view.library.wants_first = false;
     if !any {
         empty(ui, "Nothing fits. Change the words above, or choose all.");
     }
@@ -115,6 +119,10 @@ fn search(ui: &mut Ui, cx: &mut Cx<'_>, room: f32) {
     let search = TextEdit::singleline(&mut cx.view.library.search).hint_text("Search").margin(egui::Margin::same(8));
     let width = (ui.available_width() - room).max(60.0);
     let search = ui.add(search.desired_width(width)).labelled_by(label.id);
+    // Enter goes on to what was found.
+    if search.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter)) {
+        cx.view.library.wants_first = true;
+    }
     if cx.view.take_focus(PanelKind::Library) {
         search.request_focus();
     }

@@ -102,6 +102,7 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, index: usize, applied: &Applied) -> Response {
     let send = |cx: &Cx<'_>, command: LibraryCommand| cx.outbox.send(Command::Library(command));
     let handle = ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
+        ui.spacing_mut().interact_size.y = BUTTON;
         let mut counts = !applied.is_off;
         let checkbox = ui.checkbox(&mut counts, "").on_hover_text("Leave it out for now");
         let label = format!("Use {name}");

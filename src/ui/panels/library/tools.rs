@@ -11,7 +11,7 @@ use crate::workbench::library::{Item, LibraryCommand};
 use crate::workbench::{Action, Command, ViewCommand};
 
 /// Room for the menu alone, and for all that is beside the field for words.
-pub(super) const MENU: f32 = 62.0;
+pub(super) const MENU: f32 = 56.0;
 pub(super) const ALL: f32 = MENU + PART + 2.0 * 36.0 + 4.0;
 /// Width of the list of parts.
 const PART: f32 = 108.0;
