@@ -15,7 +15,11 @@ use egui_system_font_provider::SystemFontProvider;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use maquette::base::task::TaskCx;
 use maquette::engine::mock::plausible_output;
+use maquette::job::spec::CountTokensSpec;
+use maquette::job::{JobError, JobOutput, JobSpec};
+use maquette::prompt::stages::Stages;
 use maquette::store::pictures;
 use maquette::store::preferences::Preferences;
 use maquette::ui::App;
@@ -394,6 +398,19 @@ fn a_dropped_picture_proposes_what_made_it() {
     }
 }
 
+/// As the scripted backend answers, but only with the words that hold at the step that is asked for.
+fn at_its_step(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
+    let JobSpec::CountTokens(asked) = spec else { return plausible_output(spec, cx) };
+    let text = Stages::new(&asked.prompt, asked.steps).schedules[0].at(asked.step);
+    let asked = CountTokensSpec { prompt: text.text().to_owned(), ..asked.clone() };
+    let mut output = plausible_output(&JobSpec::CountTokens(asked), cx)?;
+    if let JobOutput::Tokens { prompt, .. } = &mut output {
+        let chunks = prompt.parts.iter_mut().flatten().flat_map(|encoder| &mut encoder.chunks);
+        chunks.flatten().for_each(|token| token.span = text.span(token.span.clone()));
+    }
+    Ok(output)
+}
+
 #[test]
 fn borders_and_tokens_are_found_under_templates_and_choices_at_any_step() {
     let (root, words) = (files(), "word ".repeat(74));
@@ -401,7 +418,9 @@ fn borders_and_tokens_are_found_under_templates_and_choices_at_any_step() {
     let path = root.path().join("presets/templates/own.toml");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, template).unwrap();
-    let mut harness = window(root.path());
+    let folders = folders(root.path());
+    let (preferences, _) = Preferences::read(&folders);
+    let mut harness = window::window([1360.0, 1400.0], Some(folders), preferences, at_its_step);
     wait_until_read(&mut harness);
     let text = format!("{words}[a:lone:10] __colour__ {{fox|fox}}");
     write(&mut harness, &text);

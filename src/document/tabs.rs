@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Document;
+use crate::prompt::stack::Applied;
 
 /// A prompt that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,13 +18,15 @@ pub struct PromptTab {
 }
 
 /// All prompts of a document, as they are remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PromptTabs {
     /// In the order of their tabs.
     pub tabs: Vec<PromptTab>,
     /// The one that is worked on.
     pub chosen: usize,
+    /// Templates and styles over them.
+    pub stack: Vec<Applied>,
 }
 
 impl Document {
@@ -32,17 +35,18 @@ impl Document {
         let mut tabs = self.waiting.clone();
         let chosen = self.tab.min(tabs.len());
         tabs.insert(chosen, PromptTab { prompt: self.prompt.clone(), negative: self.negative.clone() });
-        PromptTabs { tabs, chosen }
+        PromptTabs { tabs, chosen, stack: self.stack.clone() }
     }
 
     /// Takes these prompts; nothing changes if there are none.
-    pub fn set_prompt_tabs(&mut self, PromptTabs { mut tabs, chosen }: PromptTabs) {
+    pub fn set_prompt_tabs(&mut self, PromptTabs { mut tabs, chosen, stack }: PromptTabs) {
         let chosen = chosen.min(tabs.len().saturating_sub(1));
         if tabs.is_empty() {
             return;
         }
         let PromptTab { prompt, negative } = tabs.remove(chosen);
         (self.prompt, self.negative, self.waiting, self.tab) = (prompt, negative, tabs, chosen);
+        self.stack = stack;
     }
 
     /// How many prompts there are.

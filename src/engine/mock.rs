@@ -8,9 +8,8 @@ use crate::job::output::{
     BenchReport, Bound, EncoderTokens, Figure, Generated, Grid, Heatmaps, JudgeAccuracy, PhraseMap, QualityReport,
     Scoring, Timing, TokenCount, TokenText, TokenizedText, ZeroShotImage, ZeroShotTable,
 };
-use crate::job::spec::{CountTokensSpec, EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
+use crate::job::spec::{EmbedInputs, GenerateSpec, HeatmapSpec, ZeroShotSpec};
 use crate::job::{JobError, JobOutput, JobSpec};
-use crate::prompt::stages::Stages;
 
 type Script = dyn Fn(&JobSpec, &TaskCx<'_>) -> Result<JobOutput, JobError> + Send;
 
@@ -57,7 +56,7 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
     cx.checkpoint()?;
     Ok(match spec {
         JobSpec::CountTokens(spec) => {
-            JobOutput::Tokens { prompt: words(&spec.prompt, spec), negative: words(&spec.negative, spec) }
+            JobOutput::Tokens { prompt: words(&spec.prompt), negative: words(&spec.negative) }
         }
         JobSpec::Heatmap(spec) => JobOutput::Heatmaps(heatmaps(spec)),
         JobSpec::ZeroShot(spec) => JobOutput::ZeroShot(zero_shot(spec)),
@@ -104,14 +103,11 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
     })
 }
 
-/// Each word that holds at the step is a token; 75 make a chunk.
-fn words(text: &str, spec: &CountTokensSpec) -> TokenizedText {
-    let stages = Stages::new(text, spec.steps.max(1));
-    let at_step = stages.schedules.first().map(|schedule| schedule.at(spec.step)).unwrap_or_default();
-    let text = at_step.text();
+/// Each word is a token; 75 make a chunk.
+fn words(text: &str) -> TokenizedText {
     let token = |word: &str| {
         let start = word.as_ptr() as usize - text.as_ptr() as usize;
-        TokenText { text: word.to_owned(), weight: 1.0, span: at_step.span(start..start + word.len()) }
+        TokenText { text: word.to_owned(), weight: 1.0, span: start..start + word.len() }
     };
     let tokens: Vec<TokenText> = text.split_whitespace().map(token).collect();
     let chunks: Vec<Vec<TokenText>> = tokens.chunks(75).map(<[_]>::to_vec).collect();

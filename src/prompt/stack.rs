@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::library::Template;
 use super::source::Traced;
 use super::template::{fill_slots, has_subject, lay_over};
 
 /// A template in use.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Applied {
     /// The template, as it was when it was put in use.
     pub template: Template,
