@@ -141,4 +141,19 @@ mod tests {
         other.set_prompt_tabs(Default::default());
         assert_eq!(shown(&other), shown(&document));
     }
+
+    #[test]
+    fn templates_over_the_prompts_are_remembered_with_them() {
+        let template =
+            Template { name: "Ink".to_owned(), text: "{subject} in {place=ink}".to_owned(), ..Template::default() };
+        let mut applied = Applied::new(template, true);
+        applied.values.insert("place".to_owned(), "chalk".to_owned());
+        let document = Document { prompt: "a fox".to_owned(), stack: vec![applied], ..Document::default() };
+        let mut again = Document::default();
+        let read = |json: serde_json::Value| serde_json::from_value::<PromptTabs>(json).unwrap_or_default();
+        again.set_prompt_tabs(read(serde_json::to_value(document.prompt_tabs()).unwrap_or_default()));
+        assert_eq!(again.words().0, "a fox in chalk");
+        again.set_prompt_tabs(read(serde_json::json!({ "tabs": [{ "prompt": "a cat" }], "chosen": 0 })));
+        assert_eq!(again.words().0, "a cat", "what was remembered without templates has none");
+    }
 }
