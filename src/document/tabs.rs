@@ -98,7 +98,9 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use super::{Applied, PromptTabs};
     use crate::document::{Document, Edit, EditError, PromptTab, TextField};
+    use crate::prompt::library::Template;
 
     fn shown(document: &Document) -> String {
         let all = document.prompt_tabs();
