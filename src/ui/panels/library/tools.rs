@@ -37,8 +37,8 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, is_narrow: bool) {
 
 /// In little room: what is shown, in a line below.
 pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
-    ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = 4.0;
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
         ui.spacing_mut().interact_size.y = 32.0;
         let room = ui.available_width() - 2.0 * 36.0;
         let view = &mut cx.view.library;
@@ -53,7 +53,9 @@ pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
         if view.tab != chosen {
             view.filter = Filter::All;
         }
-        filter(ui, cx, room * 0.5 - 2.0);
+        // What the buttons behind it leave; without that much they go on in another line.
+        let rest = ui.available_width() - 2.0 * 36.0 - 4.0;
+        filter(ui, cx, rest.max(72.0));
         switches(ui, cx);
     });
 }
