@@ -90,6 +90,7 @@ fn a_single_file_is_a_model_like_any_other() {
         negative: r"blur, \(text\)".to_owned(),
         emphasis: Emphasis::default(),
         steps: 20,
+        step: 1,
     };
     let (prompt, negative) = model.tokens(&spec).unwrap();
     assert_eq!((prompt.count.tokens, prompt.parts.len(), negative.parts.len()), (3, 2, 1));

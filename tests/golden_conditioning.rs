@@ -306,9 +306,26 @@ fn what_is_no_word_is_not_read() {
 }
 
 fn token_count(model: &Diffusion, text: &str, emphasis: Emphasis) -> TokenCount {
-    let (prompt, negative) = (text.to_owned(), String::new());
-    let spec = CountTokensSpec { model: ModelRef::builtin(), prompt, negative, emphasis, steps: 20 };
-    model.tokens(&spec).unwrap().0.count
+    model.tokens(&tokens_at(text, emphasis, 1)).unwrap().0.count
+}
+
+fn tokens_at(text: &str, emphasis: Emphasis, step: u32) -> CountTokensSpec {
+    let (prompt, negative) = (text.to_owned(), text.to_owned());
+    CountTokensSpec { model: ModelRef::builtin(), prompt, negative, emphasis, steps: 20, step }
+}
+
+#[test]
+fn tokens_are_those_of_the_step_that_is_asked_for() {
+    let (model, text) = (load("two"), "a [red:blue:0.5] cube");
+    let words = |step: u32| {
+        let (prompt, negative) = model.tokens(&tokens_at(text, Emphasis::A1111, step)).unwrap();
+        assert_eq!(prompt.parts, negative.parts);
+        let tokens = prompt.parts[0][0].chunks.concat();
+        tokens.iter().map(|token| text[token.span.clone()].to_owned()).collect::<Vec<_>>()
+    };
+    let (first, second) = (words(10).concat(), words(11).concat());
+    assert_eq!((first.as_str(), second.as_str()), ("aredcube", "abluecube"));
+    assert_eq!((words(1), words(90)), (words(10), words(11)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 use maquette::prompt::dialect::{self, Dialect};
 use maquette::prompt::emphasis;
 use maquette::prompt::expand::wildcards::Wildcards;
-use maquette::prompt::expand::{Expansion, Method, Wanted, expand};
+use maquette::prompt::expand::{Expansion, Method, Wanted, expand, expand_traced};
 use maquette::prompt::schedule::{Schedule, Timing};
 use maquette::prompt::source::Traced;
 use maquette::prompt::stages::Stages;
@@ -95,6 +95,33 @@ fn spans_are_those_of_the_source_through_every_stage() {
     assert_eq!(stretches[1].parts[1].weight, 0.5);
 }
 
+#[test]
+fn spans_are_those_of_the_source_after_expansion() {
+    let text = "${v=(é:1.3)}a (__w__:0.5) {fox|fox} ${v} [{dusk|dusk}:dawn:4]";
+    let wanted = Wanted { method: Method::Random, seed: 3, count: 1 };
+    let (wildcards, _) = Wildcards::parse([("w.txt", "big [red]")]);
+    let (prompts, _) = expand_traced(&Traced::new(text), &wildcards, wanted);
+    let (stretches, _) = Stages::of(&prompts[0], Timing::of_steps(10)).schedule();
+    let fragments = |at: usize| {
+        let fragments = stretches[at].parts[0].fragments.iter();
+        fragments.map(|one| (one.text.as_str(), &text[one.span.clone()])).collect::<Vec<_>>()
+    };
+    let same = [("a ", "a "), ("big ", "__w__"), ("red", "__w__"), (" fox ", " {fox|fox} "), ("é", "${v}")];
+    assert_eq!(fragments(0), [&same[..4], &[same[4], (" dusk", " [{dusk")]].concat()[..]);
+    assert_eq!(fragments(1)[5], (" dawn", " [{dusk|dusk}:dawn"));
+}
+
+#[test]
+fn expansion_takes_linear_time() {
+    let cost = |count: usize| {
+        let text = "a {red|blue|green} ${v=x} ${v} __w__, ".repeat(count);
+        let wanted = Wanted { method: Method::Random, seed: 3, count: 1 };
+        let (prompts, _) = expand_traced(&Traced::new(&text), &wildcards(), wanted);
+        prompts[0].runs().count()
+    };
+    assert!(cost(2000) <= 10 * cost(200) + 10);
+}
+
 fn wildcards() -> Wildcards {
     Wildcards::parse([
         ("animal.txt", "__animals/${genus:*}/*__"),
@@ -112,6 +139,7 @@ fn wildcards() -> Wildcards {
         ("plush.yaml", "plush: 'a ${animal} plush toy'"),
         ("referencing-colors.txt", "__colors-warm__\n__colors-cold__"),
         ("self.txt", "__self__ __self__"),
+        ("w.txt", "(é:1.2) {a|${v:b}}\n猫 [x:y:3]"),
         ("variant.txt", "{red|pink}\ngreen\nblue"),
         ("wrappers.txt", "Art Deco, ..., sleek\nPop Art, ....., vivid"),
     ])
@@ -423,6 +451,10 @@ fn texts() -> impl Strategy<Value = String> {
         "1.5::",
         "(\"",
         "__w__",
+        "${v=",
+        "${v}",
+        "{@a|b}",
+        "...",
         " :2 ",
     ];
     prop::collection::vec(prop::sample::select(PIECES), 0..14).prop_map(|pieces| pieces.concat())
@@ -447,8 +479,26 @@ proptest! {
         for span in fragments.map(|fragment| &fragment.span).chain(remarks.iter().map(|remark| &remark.span)) {
             prop_assert!(text.get(span.clone()).is_some(), "{:?}", span);
         }
-        for remark in draw(&text, Method::Combinatorial, 3).diagnostics {
-            prop_assert!(text.get(remark.span.clone()).is_some(), "{:?}", remark);
+        for method in [Method::Random, Method::Combinatorial, Method::Cyclical] {
+            let wanted = Wanted { method, seed: 7, count: 3 };
+            let (prompts, remarks) = expand_traced(&Traced::new(&text), &wildcards(), wanted);
+            for remark in remarks {
+                prop_assert!(text.get(remark.span.clone()).is_some(), "{:?}", remark);
+            }
+            prop_assert_eq!(
+                prompts.iter().map(Traced::text).collect::<Vec<_>>(),
+                expand(&text, &wildcards(), wanted).prompts
+            );
+            for prompt in &prompts {
+                for (_, place) in prompt.runs() {
+                    prop_assert!(text.get(place.clone()).is_some(), "{:?}", place);
+                }
+                let (stretches, remarks) = Stages::of(prompt, Timing::of_steps(steps)).schedule();
+                let fragments = stretches.iter().flat_map(|stretch| &stretch.parts).flat_map(|part| &part.fragments);
+                for span in fragments.map(|fragment| &fragment.span).chain(remarks.iter().map(|remark| &remark.span)) {
+                    prop_assert!(text.get(span.clone()).is_some(), "{:?} of {:?}", span, prompt);
+                }
+            }
         }
     }
 }

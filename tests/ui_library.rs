@@ -111,11 +111,15 @@ fn templates_and_styles_are_stacked_in_any_order_over_the_prompt() {
     assert_eq!(words(&harness).1, "text, gradient, photo, detail, fine detail");
     assert_eq!(prompt(&harness), "a fox", "the prompt itself stays");
     assert!(says(&harness, &format!("{logo}{linocut}")), "the panel shows what the model gets");
-    let field = harness.get_by_label("Search the library").rect();
     let edge = harness.get_by_label("Take off Logo").rect();
-    assert!(edge.right() < field.right(), "the stack is no wider than the panel");
+    assert!(edge.right() < 1360.0 - 12.0, "the stack is no wider than the panel");
     // The other way round.
     click(&mut harness, "Move Linocut up");
+    assert_eq!(words(&harness).0, logo.replace("a fox", &format!("a fox{linocut}")));
+    undo(&mut harness);
+    assert_eq!(words(&harness).0, format!("{logo}{linocut}"));
+    // And by dragging.
+    drag(&mut harness, "Linocut", "Take off Logo");
     assert_eq!(words(&harness).0, logo.replace("a fox", &format!("a fox{linocut}")));
     undo(&mut harness);
     assert_eq!(words(&harness).0, format!("{logo}{linocut}"));
@@ -144,6 +148,49 @@ fn templates_and_styles_are_stacked_in_any_order_over_the_prompt() {
     assert!(app(&harness).workbench().document().stack.is_empty());
     undo(&mut harness);
     assert_eq!((prompt(&harness).as_str(), app(&harness).workbench().document().stack.len()), ("a fox", 2));
+}
+
+/// Drags the name of a template to the upper half of a row of the stack.
+fn drag(harness: &mut Window<'_>, name: &str, row: &str) {
+    let from = harness.get_by_role_and_label(Role::Label, name).rect().center();
+    let to = harness.get_by_label(row).rect().center_top();
+    let to = egui::pos2(from.x, to.y + 2.0);
+    harness.drag_at(from);
+    harness.run_steps(2);
+    harness.hover_at(from.lerp(to, 0.5));
+    harness.run_steps(2);
+    harness.hover_at(to);
+    harness.run_steps(2);
+    harness.drop_at(to);
+    harness.run_steps(3);
+}
+
+#[test]
+fn the_list_has_most_of_the_panel() {
+    for (size, least) in [([1000.0, 700.0], 4), ([1440.0, 900.0], 7)] {
+        let root = tempfile::tempdir().unwrap();
+        let mut harness = window::window(size, Some(folders(root.path())), quiet(), plausible_output);
+        command(&mut harness, "Show library");
+        let below = harness.get_by_label("Show the heatmap").rect().top() - 40.0;
+        let stars = harness.get_all_by(|node| node.label().is_some_and(|label| label.starts_with("Favourite ")));
+        let seen = stars.filter(|star| star.rect().bottom() < below).count();
+        assert!(seen >= least, "{seen} rows at {size:?}");
+    }
+}
+
+#[test]
+fn the_keyboard_goes_from_the_words_to_what_was_found_and_stays_there() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = open(root.path());
+    click(&mut harness, "Templates");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "sketch");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert!(words(&harness).0.contains("pencil sketch"), "{}", words(&harness).0);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert_eq!(words(&harness).0, "a fox", "the list moved down, and the keyboard with it");
 }
 
 #[test]
@@ -193,6 +240,7 @@ fn the_selected_words_become_a_modifier_and_the_folder_is_followed() {
         harness.step();
     }
     command(&mut harness, "Show library");
+    click(&mut harness, "More");
     click(&mut harness, "New…");
     assert!(says(&harness, "in my own light"));
     harness.get_by_label("What it does").focus();
@@ -227,6 +275,7 @@ fn files_of_other_programs_come_in_and_go_out_by_the_dialog() {
         r#"[{"name": "Theirs", "prompt": "{prompt}, theirs"}, {"prompt": "nameless"}, {"name": "Cut"#,
     )
     .unwrap();
+    click(&mut harness, "More");
     click(&mut harness, "Import…");
     retype(&mut harness, &file.display().to_string());
     press(&mut harness, Modifiers::NONE, Key::Enter);
@@ -241,6 +290,7 @@ fn files_of_other_programs_come_in_and_go_out_by_the_dialog() {
     search(&mut harness, "theirs");
     button(&mut harness, "Theirs");
     assert_eq!(words(&harness).0, "a fox, theirs");
+    click(&mut harness, "More");
     click(&mut harness, "Export…");
     click(&mut harness, "Only what is mine");
     click(&mut harness, "A1111 styles.csv");
@@ -261,7 +311,7 @@ fn wildcards_and_lists_are_used_by_a_click() {
     assert_eq!(prompt(&harness), "a fox, __colours__");
     undo(&mut harness);
     assert_eq!(prompt(&harness), "a fox");
-    click(&mut harness, "Zero-shot lists");
+    click(&mut harness, "Lists");
     search(&mut harness, "80");
     button(&mut harness, "CLIP's 80 for ImageNet");
     assert_eq!(app(&harness).workbench().document().templates.lines().count(), 80);
@@ -303,6 +353,7 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     let mut harness = open_over(root.path(), counting(&made));
     click(&mut harness, "Part of the library");
     button(&mut harness, "Effect");
+    click(&mut harness, "More");
     click(&mut harness, "Render thumbnails");
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&Item::Modifier("blueprint".into())).is_some());
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().progress().is_none());
@@ -322,6 +373,7 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&foggy).is_some());
     click(&mut harness, "Part of the library");
     button(&mut harness, "Effect");
+    click(&mut harness, "More");
     click(&mut harness, "Render thumbnails");
     harness.run_steps(20);
     assert_eq!(made.load(Ordering::Relaxed), 9);
@@ -336,9 +388,8 @@ fn in_little_room_the_buttons_are_in_a_menu() {
     click(&mut harness, "More");
     assert!(harness.query_by_label("Import…").is_some() && harness.query_by_label("Measure effects").is_some());
     press(&mut harness, Modifiers::NONE, Key::Escape);
-    let panel = harness.get_by_label("Search the library").rect();
     let star = harness.get_by_label("Favourite flat design").rect();
-    assert!(star.right() <= panel.right() + 1.0, "the rows are no wider than the panel");
+    assert!(star.right() <= 760.0 - 12.0 + 1.0, "the rows are no wider than the panel");
 }
 
 #[test]
@@ -351,6 +402,7 @@ fn rendering_is_stopped_by_its_button() {
         },
         spec => plausible_output(spec, cx),
     });
+    click(&mut harness, "More");
     click(&mut harness, "Render thumbnails");
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().progress().is_some());
     wait(&mut harness, |app| !app.workbench().jobs().active().is_empty());
@@ -358,6 +410,7 @@ fn rendering_is_stopped_by_its_button() {
     wait(&mut harness, |app| app.workbench().jobs().active().is_empty());
     assert_eq!(app(&harness).workbench().shelf().thumbnails().progress(), None);
     // Stopping the job stops the run as well.
+    click(&mut harness, "More");
     click(&mut harness, "Render thumbnails");
     wait(&mut harness, |app| !app.workbench().jobs().active().is_empty());
     command(&mut harness, "Cancel all jobs");
@@ -370,6 +423,7 @@ fn effects_are_measured_against_the_same_seeds() {
     let made = Arc::new(AtomicUsize::new(0));
     let mut harness = open_over(root.path(), counting(&made));
     search(&mut harness, "foggy");
+    click(&mut harness, "More");
     click(&mut harness, "Measure effects");
     wait(&mut harness, |app| app.workbench().shelf().effects().get("foggy").is_some());
     let known = app(&harness).workbench().shelf().effects().get("foggy").unwrap().clone();

@@ -12,10 +12,18 @@ use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use egui_system_font_provider::SystemFontProvider;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::webp::WebPEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use maquette::base::task::TaskCx;
 use maquette::engine::mock::plausible_output;
+use maquette::job::spec::CountTokensSpec;
+use maquette::job::{JobError, JobOutput, JobSpec};
+use maquette::prompt::stages::Stages;
 use maquette::store::pictures;
 use maquette::store::preferences::Preferences;
-use window::{Dropped, Window, app, folders, press, wait};
+use maquette::ui::App;
+use window::{Dropped, Window, app, click, command, folders, press, retype, wait};
 
 /// A window over a folder of the user's files.
 fn window<'a>(root: &Path) -> Window<'a> {
@@ -342,6 +350,19 @@ fn no_character_is_a_box_that_a_font_of_the_system_has() {
     }
 }
 
+/// An EXIF record with a comment as A1111 writes it: the high byte first, whatever the record does.
+fn exif_record(comment: &str) -> Vec<u8> {
+    let mut bytes = b"UNICODE\0".to_vec();
+    bytes.extend(comment.encode_utf16().flat_map(u16::to_be_bytes));
+    let value = exif::Value::Undefined(bytes, 0);
+    let field = exif::Field { tag: exif::Tag::UserComment, ifd_num: exif::In::PRIMARY, value };
+    let mut writer = exif::experimental::Writer::new();
+    writer.push_field(&field);
+    let mut record = std::io::Cursor::new(Vec::new());
+    writer.write(&mut record, true).unwrap();
+    record.into_inner()
+}
+
 #[test]
 fn a_dropped_picture_proposes_what_made_it() {
     let root = files();
@@ -357,7 +378,15 @@ fn a_dropped_picture_proposes_what_made_it() {
     let mut encoder = png::Encoder::new(std::fs::File::create(&theirs).unwrap(), 1, 1);
     encoder.add_text_chunk("parameters".to_owned(), "a sea\nSteps: 4, Seed: 9, Size: 64x64".to_owned()).unwrap();
     encoder.write_header().unwrap().write_image_data(&[0]).unwrap();
-    for (path, wanted) in [(ours, "a fox"), (theirs, "a sea")] {
+    let (jpeg, webp) = (root.path().join("theirs.jpg"), root.path().join("theirs.webp"));
+    let record = exif_record("a 狐\nSteps: 4, Seed: 9, Size: 64x64");
+    let mut encoder = JpegEncoder::new(std::fs::File::create(&jpeg).unwrap());
+    encoder.set_exif_metadata(record.clone()).unwrap();
+    encoder.write_image(&[0, 0, 0], 1, 1, ExtendedColorType::Rgb8).unwrap();
+    let mut encoder = WebPEncoder::new_lossless(std::fs::File::create(&webp).unwrap());
+    encoder.set_exif_metadata(record).unwrap();
+    encoder.write_image(&[0, 0, 0], 1, 1, ExtendedColorType::Rgb8).unwrap();
+    for (path, wanted) in [(ours, "a fox"), (theirs, "a sea"), (jpeg, "a 狐"), (webp, "a 狐")] {
         write(&mut harness, "something else");
         harness.input_mut().dropped_files = vec![Arc::new(Dropped(path))];
         harness.step();
@@ -367,4 +396,58 @@ fn a_dropped_picture_proposes_what_made_it() {
         press(&mut harness, Modifiers::NONE, Key::Enter);
         assert_eq!(prompt(&harness), wanted, "Apply has the keyboard");
     }
+}
+
+/// As the scripted backend answers, but only with the words that hold at the step that is asked for.
+fn at_its_step(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
+    let JobSpec::CountTokens(asked) = spec else { return plausible_output(spec, cx) };
+    let text = Stages::new(&asked.prompt, asked.steps).schedules[0].at(asked.step);
+    let asked = CountTokensSpec { prompt: text.text().to_owned(), ..asked.clone() };
+    let mut output = plausible_output(&JobSpec::CountTokens(asked), cx)?;
+    if let JobOutput::Tokens { prompt, .. } = &mut output {
+        let chunks = prompt.parts.iter_mut().flatten().flat_map(|encoder| &mut encoder.chunks);
+        chunks.flatten().for_each(|token| token.span = text.span(token.span.clone()));
+    }
+    Ok(output)
+}
+
+#[test]
+fn borders_and_tokens_are_found_under_templates_and_choices_at_any_step() {
+    let (root, words) = (files(), "word ".repeat(74));
+    let template = "[[template]]\nname = \"Ink\"\ntext = \"{subject} in ink, {chalk|chalk}\"\n";
+    let path = root.path().join("presets/templates/own.toml");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, template).unwrap();
+    let folders = folders(root.path());
+    let (preferences, _) = Preferences::read(&folders);
+    let mut harness = window::window([1360.0, 1400.0], Some(folders), preferences, at_its_step);
+    wait_until_read(&mut harness);
+    let text = format!("{words}[a:lone:10] __colour__ {{fox|fox}}");
+    write(&mut harness, &text);
+    harness.get_by_label("What the encoder gets").click();
+    command(&mut harness, "Show library");
+    click(&mut harness, "Templates");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "chalk");
+    harness.get_by_role_and_label(Role::Button, "Ink").click();
+    harness.run_steps(3);
+    command(&mut harness, "Edit prompt");
+    let last = |app: &App| Some(app.workbench().tokens()?.tokens[0].parts[0][0].chunks.last()?.last()?.clone());
+    wait(&mut harness, |app| last(app).is_some_and(|token| token.text == "chalk"));
+    let starts = |harness: &Window<'_>| {
+        let tokens = app(harness).workbench().tokens().unwrap();
+        let chunks = &tokens.tokens[0].parts[0][0].chunks;
+        chunks.iter().map(|chunk| text[chunk[0].span.clone()].to_owned()).collect::<Vec<_>>()
+    };
+    // The 76th word is drawn from a list, and stands where the list is named.
+    assert_eq!(starts(&harness), ["word", "__colour__"]);
+    assert!(last(app(&harness)).unwrap().span.is_empty(), "it stands for no word that was typed");
+    assert!(has(&harness, "Templates and styles applied") && has(&harness, "in ink, {chalk|chalk}"));
+    // It may be out of sight, below all that was made of these words.
+    harness.get_by_label("Steps 11 to 20").click_accesskit();
+    harness.run_steps(3);
+    wait(&mut harness, |app| app.workbench().tokens().is_some_and(|read| read.step == 11));
+    let second = app(&harness).workbench().tokens().unwrap().tokens[0].parts[0][0].chunks[0].clone();
+    assert_eq!(&text[second[74].span.clone()], "lone");
 }

@@ -49,6 +49,7 @@ fn tokens() -> JobSpec {
         negative: String::new(),
         emphasis: Default::default(),
         steps: 20,
+        step: 1,
     })
 }
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Document;
+use crate::prompt::stack::Applied;
 
 /// A prompt that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,13 +18,15 @@ pub struct PromptTab {
 }
 
 /// All prompts of a document, as they are remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PromptTabs {
     /// In the order of their tabs.
     pub tabs: Vec<PromptTab>,
     /// The one that is worked on.
     pub chosen: usize,
+    /// Templates and styles over them.
+    pub stack: Vec<Applied>,
 }
 
 impl Document {
@@ -32,17 +35,18 @@ impl Document {
         let mut tabs = self.waiting.clone();
         let chosen = self.tab.min(tabs.len());
         tabs.insert(chosen, PromptTab { prompt: self.prompt.clone(), negative: self.negative.clone() });
-        PromptTabs { tabs, chosen }
+        PromptTabs { tabs, chosen, stack: self.stack.clone() }
     }
 
     /// Takes these prompts; nothing changes if there are none.
-    pub fn set_prompt_tabs(&mut self, PromptTabs { mut tabs, chosen }: PromptTabs) {
+    pub fn set_prompt_tabs(&mut self, PromptTabs { mut tabs, chosen, stack }: PromptTabs) {
         let chosen = chosen.min(tabs.len().saturating_sub(1));
         if tabs.is_empty() {
             return;
         }
         let PromptTab { prompt, negative } = tabs.remove(chosen);
         (self.prompt, self.negative, self.waiting, self.tab) = (prompt, negative, tabs, chosen);
+        self.stack = stack;
     }
 
     /// How many prompts there are.
@@ -94,7 +98,9 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use super::{Applied, PromptTabs};
     use crate::document::{Document, Edit, EditError, PromptTab, TextField};
+    use crate::prompt::library::Template;
 
     fn shown(document: &Document) -> String {
         let all = document.prompt_tabs();
@@ -136,5 +142,20 @@ mod tests {
         assert_eq!(shown(&other), shown(&document));
         other.set_prompt_tabs(Default::default());
         assert_eq!(shown(&other), shown(&document));
+    }
+
+    #[test]
+    fn templates_over_the_prompts_are_remembered_with_them() {
+        let template =
+            Template { name: "Ink".to_owned(), text: "{subject} in {place=ink}".to_owned(), ..Template::default() };
+        let mut applied = Applied::new(template, true);
+        applied.values.insert("place".to_owned(), "chalk".to_owned());
+        let document = Document { prompt: "a fox".to_owned(), stack: vec![applied], ..Document::default() };
+        let mut again = Document::default();
+        let read = |json: serde_json::Value| serde_json::from_value::<PromptTabs>(json).unwrap_or_default();
+        again.set_prompt_tabs(read(serde_json::to_value(document.prompt_tabs()).unwrap_or_default()));
+        assert_eq!(again.words().0, "a fox in chalk");
+        again.set_prompt_tabs(read(serde_json::json!({ "tabs": [{ "prompt": "a cat" }], "chosen": 0 })));
+        assert_eq!(again.words().0, "a cat", "what was remembered without templates has none");
     }
 }

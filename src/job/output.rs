@@ -45,7 +45,7 @@ pub struct TokenCount {
 pub struct TokenizedText {
     /// Of its longest part at any step, for the first encoder.
     pub count: TokenCount,
-    /// The parts that `AND` joins, as they are at the first step, for each encoder.
+    /// The parts that `AND` joins, as they are at the step that was asked for, for each encoder.
     pub parts: Vec<Vec<EncoderTokens>>,
 }
 
@@ -65,7 +65,7 @@ pub struct TokenText {
     pub text: String,
     /// How much it counts.
     pub weight: f32,
-    /// Its place in the prompt that the user wrote, in bytes.
+    /// Its place in the prompt, in bytes.
     pub span: std::ops::Range<usize>,
 }
 

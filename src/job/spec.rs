@@ -61,6 +61,8 @@ pub struct CountTokensSpec {
     pub emphasis: Emphasis,
     /// Steps of the sampler, for schedules.
     pub steps: u32,
+    /// The step whose words are split into tokens, counted from 1.
+    pub step: u32,
 }
 
 /// A picture with the marks that are to be seen on it.

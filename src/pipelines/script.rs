@@ -85,8 +85,8 @@ pub(super) fn all_texts(text: &str, is_negative: bool, steps: u32, emphasis: Emp
     spans.into_iter().flat_map(|(_, parts)| parts).map(|words| words.fragments).collect()
 }
 
-/// A negative prompt at the first step.
-pub(super) fn negative_text(text: &str, steps: u32) -> Traced {
+/// A negative prompt at a step, counted from 1.
+pub(super) fn negative_text(text: &str, steps: u32, step: u32) -> Traced {
     let (text, _) = comment::strip(&Traced::new(text));
-    Schedule::new(&text, Timing::of_steps(steps), &mut Vec::new()).at(1)
+    Schedule::new(&text, Timing::of_steps(steps), &mut Vec::new()).at(step)
 }

@@ -23,12 +23,13 @@ pub(super) fn read(
     spec: &CountTokensSpec,
 ) -> Result<TokenizedText> {
     let steps = spec.steps.max(1);
-    let first: Vec<Traced> = match is_negative {
-        true => vec![negative_text(text, steps)],
-        false => Stages::new(text, steps).schedules.iter().map(|schedule| schedule.at(1)).collect(),
+    let step = spec.step.clamp(1, steps);
+    let texts: Vec<Traced> = match is_negative {
+        true => vec![negative_text(text, steps, step)],
+        false => Stages::new(text, steps).schedules.iter().map(|schedule| schedule.at(step)).collect(),
     };
     let mut parts = Vec::new();
-    for part in &first {
+    for part in &texts {
         let tokens = conditioner.encoders().iter().map(|encoder| encoder_tokens(encoder, part, spec.emphasis));
         parts.push(tokens.collect::<Result<Vec<_>>>()?);
     }

@@ -1,28 +1,35 @@
-//! All that can be said of a prompt without a model: what is drawn from its variants and wildcards, what its schedule and
-//! weights are, what may be wrong with it. For showing it beside the text; takes milliseconds.
+//! All that can be said of a prompt without a model: what templates make of it, what is drawn from its variants and wildcards,
+//! what its schedule and weights are, what may be wrong with it. For showing it beside the text; takes milliseconds.
+//!
+//! Templates come before what is drawn, so that they may have variants and wildcards too. Places are those in the prompt as
+//! it was typed.
 
 use std::collections::HashSet;
 
 use super::diagnostic::{self, Diagnostic, Severity};
-use super::dialect::{self, Dialect};
 use super::emphasis;
 use super::expand::wildcards::Wildcards;
-use super::expand::{Method, Wanted, expand};
+use super::expand::{Method, Wanted, expand_traced};
 use super::highlight::{self, Role};
 use super::lint;
 use super::network::ExtraNetwork;
-use super::stages::Stretch;
+use super::schedule::Timing;
+use super::source::Traced;
+use super::stack::{self, Applied};
+use super::stages::{Stages, Stretch};
 
 /// Expansions that are shown.
 const SHOWN: u64 = 4;
 
 /// What is asked about.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Question {
     /// The prompt.
     pub prompt: String,
     /// The negative prompt.
     pub negative: String,
+    /// Templates and styles over them.
+    pub stack: Vec<Applied>,
     /// Steps of sampling.
     pub steps: u32,
     /// Start of the random numbers of variants and wildcards.
@@ -45,8 +52,12 @@ pub struct Names {
 pub struct Reading {
     /// The question.
     pub question: Question,
+    /// What each template in use makes of the prompts, by its name.
+    pub layers: Vec<(String, [String; 2])>,
     /// The first prompts that are drawn, for this seed and those after it; empty if there is nothing to draw.
     pub drawn: Vec<String>,
+    /// Prompt and negative prompt as the model gets them: templates over them, everything drawn.
+    pub made: [Traced; 2],
     /// What the encoder gets from the first to the last step.
     pub schedule: Vec<Stretch>,
     /// The extra networks, in order.
@@ -55,13 +66,6 @@ pub struct Reading {
     pub remarks: Vec<Diagnostic>,
     /// Remarks on the negative prompt.
     pub negative_remarks: Vec<Diagnostic>,
-}
-
-impl Reading {
-    /// What is drawn from `prompt` with the seed of the question; `None` if this reading is of another prompt or draws nothing.
-    pub fn drawn_of(&self, prompt: &str) -> Option<&str> {
-        self.drawn.first().filter(|_| self.question.prompt == prompt).map(String::as_str)
-    }
 }
 
 /// Whether there is something to draw in a text.
@@ -74,36 +78,70 @@ pub fn draw(text: &str, seed: u64, wildcards: &Wildcards) -> String {
     if !is_dynamic(text) {
         return text.to_owned();
     }
-    let wanted = Wanted { method: Method::Random, seed, count: 1 };
-    expand(text, wildcards, wanted).prompts.into_iter().next().unwrap_or_default()
+    draw_traced(&Traced::new(text), seed, wildcards).0.text().to_owned()
+}
+
+/// One text that is drawn from another, and remarks.
+fn draw_traced(text: &Traced, seed: u64, wildcards: &Wildcards) -> (Traced, Vec<Diagnostic>) {
+    if !is_dynamic(text.text()) {
+        return (text.clone(), Vec::new());
+    }
+    let (drawn, diagnostics) = expand_traced(text, wildcards, Wanted { method: Method::Random, seed, count: 1 });
+    (drawn.into_iter().next().unwrap_or_default(), diagnostics)
 }
 
 /// Answers a question.
 pub fn read(question: Question, names: &Names) -> Reading {
-    let Question { prompt, negative, steps, seed } = &question;
-    let steps = (*steps).max(1);
+    let Question { prompt, negative, stack, steps, seed } = &question;
+    let timing = Timing::of_steps((*steps).max(1));
+    let layers = stack::layers(stack, prompt, negative);
+    let layers = layers.into_iter().map(|(name, texts)| (name.to_owned(), texts)).collect();
+    let [composed, composed_negative] = stack::compose_traced(stack, prompt, negative);
+    let (made, on_drawing) = draw_traced(&composed, *seed, &names.wildcards);
+    let (made_negative, on_drawing_negative) = draw_traced(&composed_negative, *seed, &names.wildcards);
     let mut drawn = Vec::new();
-    if is_dynamic(prompt) {
-        drawn.extend((*seed..seed.saturating_add(SHOWN)).map(|seed| draw(prompt, seed, &names.wildcards)));
+    if is_dynamic(composed.text()) {
+        let more = (1..SHOWN).map(|more| draw(composed.text(), seed.saturating_add(more), &names.wildcards));
+        drawn = std::iter::once(made.text().to_owned()).chain(more).collect();
     }
-    let explanation = dialect::explain(Dialect::A1111, drawn.first().unwrap_or(prompt), steps);
+    let stages = Stages::of(&made, timing);
+    let (schedule, on_schedule) = stages.schedule();
     let mut remarks = remarks(prompt, negative, names);
-    let mut negative_remarks = self::remarks(negative, "", names);
-    if drawn.is_empty() {
-        remarks.extend(explanation.diagnostics);
-        for part in explanation.schedule.iter().flat_map(|stretch| &stretch.parts) {
-            lint::weights(&part.fragments, &mut remarks);
-        }
-        if let Some(known) = &names.loras {
-            let is_known = |kind: &str, name: &str| kind != "lora" || known.contains(name);
-            remarks.extend(lint::networks(&explanation.extra_networks, is_known));
-        }
+    if !is_dynamic(prompt) {
+        let alone = Stages::new(prompt, timing.steps);
+        let (schedule, on_schedule) = alone.schedule();
+        remarks.extend(on_what_is_read(&schedule, on_schedule, &alone.extra_networks, names));
     }
+    if made.text() != prompt {
+        // What a fix would replace is not what was typed. What is wrong with a template's words alone is not said here.
+        let more = on_what_is_read(&schedule, on_schedule, &stages.extra_networks, names).into_iter();
+        let more = more.filter(|remark| !remark.span.is_empty()).map(|remark| Diagnostic { fix: None, ..remark });
+        remarks.extend(more.chain(on_drawing));
+    }
+    let mut negative_remarks = self::remarks(negative, "", names);
+    negative_remarks.extend(on_drawing_negative);
     for list in [&mut remarks, &mut negative_remarks] {
         diagnostic::tidy(list);
     }
-    let (schedule, networks) = (explanation.schedule, explanation.extra_networks);
-    Reading { question, drawn, schedule, networks, remarks, negative_remarks }
+    let (networks, made) = (stages.extra_networks, [made, made_negative]);
+    Reading { question, layers, drawn, made, schedule, networks, remarks, negative_remarks }
+}
+
+/// Remarks on the stages of a text in which nothing is left to draw.
+fn on_what_is_read(
+    schedule: &[Stretch],
+    mut remarks: Vec<Diagnostic>,
+    networks: &[ExtraNetwork],
+    names: &Names,
+) -> Vec<Diagnostic> {
+    for part in schedule.iter().flat_map(|stretch| &stretch.parts) {
+        lint::weights(&part.fragments, &mut remarks);
+    }
+    if let Some(known) = &names.loras {
+        let is_known = |kind: &str, name: &str| kind != "lora" || known.contains(name);
+        remarks.extend(lint::networks(networks, is_known));
+    }
+    remarks
 }
 
 /// What can be said of one text alone.
@@ -113,8 +151,7 @@ fn remarks(text: &str, negative: &str, names: &Names) -> Vec<Diagnostic> {
         true => {
             // Weights, brackets and what is said twice depend on what is drawn.
             remarks.retain(|remark| matches!(remark.code, "invisible-character" | "mixed-script"));
-            let wanted = Wanted { method: Method::Random, seed: 0, count: 1 };
-            remarks.extend(expand(text, &names.wildcards, wanted).diagnostics);
+            remarks.extend(draw_traced(&Traced::new(text), 0, &names.wildcards).1);
             remarks.extend(slots(text));
         }
         false => {
@@ -145,6 +182,7 @@ fn slots(text: &str) -> Vec<Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompt::library::Template;
 
     fn names() -> Names {
         let (wildcards, _) = Wildcards::parse([("colour.txt", "red\nblue\n")]);
@@ -153,7 +191,9 @@ mod tests {
     }
 
     fn codes(prompt: &str, negative: &str) -> Vec<(&'static str, String)> {
-        let question = Question { prompt: prompt.to_owned(), negative: negative.to_owned(), steps: 20, seed: 1 };
+        let (prompt_text, negative_text) = (prompt.to_owned(), negative.to_owned());
+        let question =
+            Question { prompt: prompt_text, negative: negative_text, steps: 20, seed: 1, ..Question::default() };
         let reading = read(question, &names());
         let of =
             |remark: &Diagnostic, text: &str| (remark.code, text.get(remark.span.clone()).unwrap_or("?").to_owned());
@@ -189,8 +229,30 @@ mod tests {
         assert_eq!(reading.drawn.len(), 4);
         assert_eq!(reading.drawn[0], draw("a __colour__ {fox|cat}", 5, &names().wildcards));
         assert_eq!(reading.schedule[0].parts[0].text, reading.drawn[0]);
+        assert_eq!(reading.made[0].text(), reading.drawn[0]);
         assert_eq!(draw("a fox # {x}", 1, &names().wildcards).trim(), "a fox");
         assert_eq!(draw("a fox", 1, &names().wildcards), "a fox");
         assert!(read(Question::default(), &names()).drawn.is_empty());
+    }
+
+    #[test]
+    fn places_are_those_of_the_prompt_as_typed() {
+        let template = Template {
+            name: "Sketch".to_owned(),
+            text: "a {red} sketch of {prompt}, {ink|chalk}".to_owned(),
+            ..Template::default()
+        };
+        let stack = vec![Applied::new(template, false)];
+        let prompt = "a (__colour__:3) fox".to_owned();
+        let question = Question { prompt: prompt.clone(), steps: 10, stack, ..Question::default() };
+        let reading = read(question, &names());
+        let fragments = &reading.schedule[0].parts[0].fragments;
+        let places: Vec<&str> = fragments.iter().map(|one| &prompt[one.span.clone()]).collect();
+        assert_eq!(places, ["a ", "__colour__", " fox"]);
+        assert_eq!(fragments[0].text, "a red sketch of a ");
+        assert_eq!(reading.layers[0].0, "Sketch");
+        assert_eq!(reading.layers[0].1[0], "a {red} sketch of a (__colour__:3) fox, {ink|chalk}");
+        let extreme = &reading.remarks[0];
+        assert_eq!((extreme.code, &prompt[extreme.span.clone()]), ("extreme-weight", "__colour__"));
     }
 }

@@ -2,7 +2,8 @@
 //! its place in what the user wrote.
 //!
 //! A [`Traced`] is a list of runs. A run is either copied (its bytes are those of the source, one for one) or stands for
-//! some bytes of the source (the line end that a comment leaves behind).
+//! some bytes of the source (the line end that a comment leaves behind, the line of a wildcard). Runs may be in any order:
+//! a choice of several options comes as it was drawn.
 
 use std::ops::Range;
 
@@ -48,10 +49,31 @@ impl Traced {
 
     /// Appends `text` that stands for the bytes `source`.
     pub fn push_for(&mut self, text: &str, source: Range<usize>) {
-        if !text.is_empty() {
-            self.runs.push(Run { start: self.text.len(), source, is_copy: false });
-            self.text.push_str(text);
+        if text.is_empty() {
+            return;
         }
+        if !self.runs.last().is_some_and(|last| !last.is_copy && last.source == source) {
+            self.runs.push(Run { start: self.text.len(), source, is_copy: false });
+        }
+        self.text.push_str(text);
+    }
+
+    /// The stretches of the text in their order, each with the bytes of the source that it comes from.
+    pub fn runs(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        let text = |run: &Run| self.text.get(run.start..self.end_of(run)).unwrap_or_default();
+        self.runs.iter().map(move |run| (text(run), run.source.clone()))
+    }
+
+    /// Appends all of `other`, which has the same source.
+    pub fn push_all(&mut self, other: &Self) {
+        self.push(other, 0..other.text.len());
+    }
+
+    /// `text` that stands for the bytes `source`.
+    pub fn standing_for(text: &str, source: Range<usize>) -> Self {
+        let mut traced = Self::default();
+        traced.push_for(text, source);
+        traced
     }
 
     /// Appends the bytes `range` of `other`, which has the same source.
@@ -78,16 +100,24 @@ impl Traced {
         part
     }
 
-    /// The bytes of the source from the first to the last of `range`; an empty range gives an empty one.
+    /// The bytes of the source from the first to the last that `range` comes from; an empty range gives an empty one.
     pub fn span(&self, range: Range<usize>) -> Range<usize> {
-        if range.is_empty() {
-            let at = self.point(range.start);
-            return at..at;
+        let mut span: Option<Range<usize>> = None;
+        for run in self.runs.get(self.run_at(range.start)..).unwrap_or_default() {
+            if range.is_empty() || run.start >= range.end {
+                break;
+            }
+            let mut place = run.source.clone();
+            if run.is_copy {
+                let from = place.start + range.start.saturating_sub(run.start);
+                place = from.min(place.end)..(place.start + (range.end - run.start)).min(place.end);
+            }
+            span = span.map(|span| span.start.min(place.start)..span.end.max(place.end)).or(Some(place));
         }
-        let start = self.place(range.start).start;
-        let end = self.place(range.end - 1).end;
-        // Runs may be in any order when a text was put together from pieces; a span never runs backwards.
-        start.min(end)..end.max(start)
+        span.unwrap_or_else(|| {
+            let at = self.point(range.start);
+            at..at
+        })
     }
 
     /// The place of an empty range before byte `at`.

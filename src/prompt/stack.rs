@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::library::Template;
-use super::template::{fill_slots, fill_subject, has_subject};
+use super::source::Traced;
+use super::template::{fill_slots, has_subject, lay_over};
 
 /// A template in use.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Applied {
     /// The template, as it was when it was put in use.
     pub template: Template,
@@ -29,21 +33,46 @@ impl Applied {
 ///
 /// A template's negative prompt goes behind what is there, or around it where it has a hole; a phrase comes once.
 pub fn compose(stack: &[Applied], prompt: &str, negative: &str) -> (String, String) {
-    let mut composed = (prompt.to_owned(), negative.to_owned());
-    for Applied { template, values, .. } in stack.iter().filter(|applied| !applied.is_off) {
-        composed.0 = fill_subject(&fill_slots(&template.text, values), &composed.0);
-        let more = fill_slots(&template.negative, values);
-        composed.1 = if has_subject(&more) { fill_subject(&more, &composed.1) } else { join(&composed.1, &more) };
+    let [prompt, negative] = compose_traced(stack, prompt, negative);
+    (prompt.text().to_owned(), negative.text().to_owned())
+}
+
+/// As [`compose`], with the places in the prompts that the words come from.
+pub fn compose_traced(stack: &[Applied], prompt: &str, negative: &str) -> [Traced; 2] {
+    let mut composed = [prompt, negative].map(Traced::new);
+    for applied in stack.iter().filter(|applied| !applied.is_off) {
+        composed = lay(applied, &composed, [prompt.len(), negative.len()]);
     }
     composed
 }
 
-/// Both, with the phrases of `more` that `text` has already left out.
-fn join(text: &str, more: &str) -> String {
+/// What each template that is in use makes of the prompts that the ones before it made; with its name.
+pub fn layers<'a>(stack: &'a [Applied], prompt: &str, negative: &str) -> Vec<(&'a str, [String; 2])> {
+    let mut composed = [prompt, negative].map(Traced::new);
+    let in_use = stack.iter().filter(|applied| !applied.is_off);
+    let layer = |applied: &'a Applied| {
+        composed = lay(applied, &composed, [prompt.len(), negative.len()]);
+        (applied.template.name.as_str(), composed.each_ref().map(|text| text.text().to_owned()))
+    };
+    in_use.map(layer).collect()
+}
+
+/// Prompt and negative prompt, which come from sources of these lengths, under one template.
+fn lay(
+    Applied { template, values, .. }: &Applied,
+    [prompt, negative]: &[Traced; 2],
+    lengths: [usize; 2],
+) -> [Traced; 2] {
+    let more = fill_slots(&template.negative, values);
+    let negative_words = if has_subject(&more) { more } else { new_phrases(negative.text(), &more) };
+    [lay_over(&fill_slots(&template.text, values), prompt, lengths[0]), lay_over(&negative_words, negative, lengths[1])]
+}
+
+/// The phrases of `more` that `text` does not have.
+fn new_phrases(text: &str, more: &str) -> String {
     let known: Vec<&str> = text.split(',').map(str::trim).collect();
     let new = more.split(',').map(str::trim).filter(|phrase| !phrase.is_empty() && !known.contains(phrase));
-    let new = new.collect::<Vec<_>>().join(", ");
-    fill_subject(&new, text)
+    new.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! parts at `AND`, a schedule of texts, weighted fragments. Each stage is a value that can be shown.
 //!
 //! Reading a prompt never fails and takes time linear in its length; the schedule takes that once for each of its steps.
-//! Every span counts bytes of the text that the user wrote.
+//! Every span counts bytes of the text that the user wrote, also if templates were laid over it or something was drawn first.
 
 use std::ops::Range;
 
@@ -61,8 +61,13 @@ impl Stages {
 
     /// Reads a prompt.
     pub fn with_timing(text: &str, timing: Timing) -> Self {
+        Self::of(&Traced::new(text), timing)
+    }
+
+    /// Reads what templates and choices made of a prompt.
+    pub fn of(text: &Traced, timing: Timing) -> Self {
         let mut diagnostics = Vec::new();
-        let (without_comments, comments) = comment::strip(&Traced::new(text));
+        let (without_comments, comments) = comment::strip(text);
         let (without_networks, extra_networks) = network::cut(&without_comments, &mut diagnostics);
         let parts = compose::split(&without_networks, &mut diagnostics);
         let schedules = parts.iter().map(|part| Schedule::new(&part.text, timing, &mut diagnostics)).collect();

@@ -5,6 +5,9 @@
 //! Braces that are neither are left alone: they are dynamic prompts.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::source::Traced;
 
 /// The hole of a prompt template.
 pub const SUBJECT: &str = "{subject}";
@@ -27,15 +30,47 @@ pub fn has_subject(template: &str) -> bool {
 
 /// `template` with `subject` in its holes; a template without one goes behind the subject.
 pub fn fill_subject(template: &str, subject: &str) -> String {
-    let subject = subject.trim();
+    lay_over(template, &Traced::new(subject), subject.len()).text().to_owned()
+}
+
+/// As [`fill_subject`], of a text that comes from a source of `length` bytes. The template's own words stand for the empty
+/// places at its two ends.
+pub fn lay_over(template: &str, subject: &Traced, length: usize) -> Traced {
+    let subject = trimmed(subject);
+    let (start, end) = (0..0, length..length);
+    let mut whole = Traced::default();
     if has_subject(template) {
-        return template.replace(SUBJECT, subject).replace(PROMPT, subject);
+        let (mut rest, mut place) = (template, start);
+        while let Some(hole) = first_hole(rest) {
+            whole.push_for(rest.get(..hole.start).unwrap_or_default(), place);
+            whole.push_all(&subject);
+            (rest, place) = (rest.get(hole.end..).unwrap_or_default(), end.clone());
+        }
+        whole.push_for(rest, end);
+        return whole;
     }
-    match (subject.is_empty(), template.trim().is_empty()) {
-        (true, _) => template.trim().to_owned(),
-        (_, true) => subject.to_owned(),
-        _ => format!("{}, {}", subject.trim_end_matches(',').trim_end(), template.trim()),
+    let more = template.trim();
+    if subject.text().is_empty() || more.is_empty() {
+        whole.push_all(&subject);
+    } else {
+        whole.push(&subject, 0..subject.text().trim_end_matches(',').trim_end().len());
+        whole.push_for(", ", end.clone());
     }
+    whole.push_for(more, end);
+    whole
+}
+
+/// Without white space at its ends.
+fn trimmed(text: &Traced) -> Traced {
+    let words = text.text();
+    let from = words.len() - words.trim_start().len();
+    text.slice(from..from + words.trim().len())
+}
+
+/// The next place for the prompt.
+fn first_hole(template: &str) -> Option<Range<usize>> {
+    let holes = [SUBJECT, PROMPT].into_iter().filter_map(|hole| Some((template.find(hole)?, hole.len())));
+    holes.min().map(|(at, length)| at..at + length)
 }
 
 /// The holes of a template's own, in their order, each once.

@@ -15,4 +15,5 @@ pub mod prompt_files;
 pub mod runs;
 pub mod samples;
 pub mod sheet;
+mod user_comment;
 pub mod wildcards;

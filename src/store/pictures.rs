@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::atomic;
+use super::{atomic, user_comment};
 use crate::base::geom::Extent;
 use crate::base::pixels::{Mask, Picture};
 use crate::job::spec::GenerateSpec;
@@ -155,14 +155,20 @@ pub fn read_metadata(path: &Path) -> Result<Option<String>, PictureError> {
     Ok(texts(path)?.into_iter().find(|(key, _)| key == METADATA_KEY).map(|(_, text)| text))
 }
 
-/// What a PNG file says of how it was made: our own record, else the text of A1111 and its kin. `None` if there is neither, or
-/// it is no PNG file.
+/// What a picture file says of how it was made: our own record, else the text of A1111 and its kin. `None` if there is neither.
 pub fn read_parameters(path: &Path) -> Option<String> {
-    let texts = texts(path).ok()?;
+    let Ok(texts) = texts(path) else { return read_comment(path) };
     [METADATA_KEY, PARAMETERS_KEY]
         .into_iter()
         .find_map(|key| texts.iter().find(|(known, _)| known == key))
         .map(|(_, text)| text.clone())
+}
+
+/// The comment that a JPEG or WebP file has in its EXIF record.
+fn read_comment(path: &Path) -> Option<String> {
+    let reader = ImageReader::new(Cursor::new(read_bytes(path).ok()?)).with_guessed_format().ok()?;
+    let record = reader.into_decoder().ok()?.exif_metadata().ok()??;
+    user_comment::read(&record)
 }
 
 /// The text chunks of a PNG file: keys and texts.

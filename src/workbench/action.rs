@@ -1,6 +1,7 @@
 //! Everything that a person can trigger without arguments. Menus, shortcuts and the command palette are made from it.
 
 use super::command::{Command, PanelKind, ViewCommand};
+use super::compare::CompareRequest;
 use super::library::LibraryCommand;
 use super::tools::Tool;
 use super::{PreviewTarget, Workbench};
@@ -116,6 +117,8 @@ actions! {
     FocusSteering: "Show steering", "Puts the keyboard into LoRAs and ControlNets.", None;
     FocusJobs: "Show jobs", "Puts the keyboard into the jobs.", None;
     FocusCompare: "Show compare", "Puts the keyboard into the compare panel.", None;
+    PauseGrid: "Pause grid", "Stops making the pictures of the grid; what is made stays, and it can be resumed, also after a restart.", None;
+    ResumeGrid: "Resume grid", "Goes on with the grid that is shown, or with the one that was paused last.", None;
     FocusNotices: "Show notices", "Puts the keyboard into the notices.", None;
     ThemeSystem: "Theme of the system", "Light or dark as the system says.", None;
     ThemeLight: "Light theme", "Light surfaces.", None;
@@ -148,7 +151,7 @@ impl Action {
             Self::NewSeed => Some(Command::NewSeed),
             Self::NewPrompt => Some(Command::EditApart(Edit::AddPrompt(PromptTab::default()))),
             Self::DuplicatePrompt => {
-                let PromptTabs { mut tabs, chosen } = workbench.document().prompt_tabs();
+                let PromptTabs { mut tabs, chosen, .. } = workbench.document().prompt_tabs();
                 Some(Command::EditApart(Edit::AddPrompt(tabs.swap_remove(chosen))))
             }
             Self::ClosePrompt => {
@@ -172,6 +175,11 @@ impl Action {
             Self::ReleaseMemory => Some(Command::ReleaseMemory),
             Self::WriteStack => when(has_stack(workbench), Command::Library(LibraryCommand::WriteStack)),
             Self::ClearStack => when(has_stack(workbench), Command::Library(LibraryCommand::ClearStack)),
+            Self::PauseGrid => {
+                let is_running = running_table(workbench);
+                when(is_running, Command::Compare(CompareRequest::Pause))
+            }
+            Self::ResumeGrid => resumed(workbench).map(Command::Compare),
             _ => self.tool().map(Command::SetTool).or_else(|| self.view()).or_else(|| self.preference(workbench)),
         }
     }
@@ -266,6 +274,20 @@ fn has_marks(workbench: &Workbench) -> bool {
 
 fn has_stack(workbench: &Workbench) -> bool {
     !workbench.document().stack.is_empty()
+}
+
+fn running_table(workbench: &Workbench) -> bool {
+    workbench.compare().table().is_some_and(|table| table.is_running() && !table.is_finished())
+}
+
+/// What takes up the table that is shown, or else the run that was paused last.
+fn resumed(workbench: &Workbench) -> Option<CompareRequest> {
+    let compare = workbench.compare();
+    match compare.table() {
+        _ if running_table(workbench) => None,
+        Some(table) if !table.is_finished() => Some(CompareRequest::Resume),
+        _ => compare.paused().max_by_key(|run| run.made_at).map(|run| CompareRequest::TakeUp(run.id)),
+    }
 }
 
 fn has_mask(workbench: &Workbench) -> bool {

@@ -49,6 +49,8 @@ pub enum Command {
     SetPreferences(Box<Preferences>),
     /// The caret in the prompt moved, in characters.
     PromptCaret(usize),
+    /// Read the tokens of the words that hold at a step, counted from 1.
+    ShowTokensAt(u32),
     /// Add a modifier to the prompt, or take it out.
     ToggleModifier(String),
     /// Something about the library.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::background::{FileDone, FileTask};
 use super::command::FileCommand;
 use super::lens::LensMap;
-use super::live::TokenizedPrompts;
 use super::notices::Level;
 use super::preview::{LivePicture, MadePicture};
 use super::proposal::{Field, Proposal};
@@ -55,10 +54,7 @@ impl Workbench {
         match &**output {
             JobOutput::Tokens { prompt, negative } if self.tokens.job == Some(id) => {
                 let asked = self.tokens.asked.as_ref();
-                self.tokens.of = asked.map(|asked| TokenizedPrompts {
-                    texts: [asked.prompt.clone(), asked.negative.clone()],
-                    tokens: [prompt.clone(), negative.clone()],
-                });
+                self.tokens.of = asked.map(|asked| asked.answered([prompt.clone(), negative.clone()]));
             }
             JobOutput::Heatmaps(maps) if self.lens.job == Some(id) => {
                 let picture = self.lens.asked.as_ref().map(|asked| asked.image.picture.revision());

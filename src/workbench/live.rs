@@ -9,6 +9,9 @@ use crate::engine::{InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
 use crate::job::output::TokenizedText;
 use crate::job::spec::{CountTokensSpec, GenerateSpec};
+use crate::prompt::reading::is_dynamic;
+use crate::prompt::source::Traced;
+use crate::prompt::stack::compose_traced;
 
 /// A live picture is asked for after this much quiet: short, because a newer request stops an older one at once.
 const PREVIEW_QUIET: Duration = Duration::from_millis(90);
@@ -16,18 +19,51 @@ const PREVIEW_QUIET: Duration = Duration::from_millis(90);
 /// Prompt and negative prompt with their tokens.
 #[derive(Debug)]
 pub struct TokenizedPrompts {
-    /// The texts that were read: the places of tokens are theirs.
+    /// The prompts as they were typed: the places of tokens are theirs. A token that stands for no typed word has an empty one.
     pub texts: [String; 2],
-    /// How they are read.
+    /// How they are read, templates over them and everything drawn.
     pub tokens: [TokenizedText; 2],
+    /// At which step, counted from 1.
+    pub step: u32,
 }
 
 /// The question for tokens, and the last answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tokens {
-    pub(super) asked: Option<CountTokensSpec>,
+    /// The step whose words are asked for, counted from 1; the last one if there are fewer.
+    pub(super) step: u32,
+    pub(super) asked: Option<AskedTokens>,
     pub(super) job: Option<JobId>,
     pub(super) of: Option<TokenizedPrompts>,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { step: 1, asked: None, job: None, of: None }
+    }
+}
+
+/// A question for tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct AskedTokens {
+    spec: CountTokensSpec,
+    /// The prompts as they were typed.
+    typed: [String; 2],
+    /// What became of them.
+    made: [Traced; 2],
+}
+
+impl AskedTokens {
+    /// The answer, with places in the prompts as they were typed.
+    pub(super) fn answered(&self, mut tokens: [TokenizedText; 2]) -> TokenizedPrompts {
+        for (text, made) in tokens.iter_mut().zip(&self.made) {
+            let encoders = text.parts.iter_mut().flatten();
+            for token in encoders.flat_map(|encoder| &mut encoder.chunks).flatten() {
+                token.span = made.span(token.span.clone());
+            }
+        }
+        TokenizedPrompts { texts: self.typed.clone(), tokens, step: self.spec.step }
+    }
 }
 
 impl Workbench {
@@ -70,15 +106,19 @@ impl Workbench {
     }
 
     fn submit_tokens(&mut self) {
-        let mut wanted = prepare::count_tokens(self.document(), &self.preferences);
-        // Of a prompt with something to draw, what is drawn is counted.
-        if let Some(drawn) = self.reader.reading().and_then(|reading| reading.drawn_of(&wanted.prompt)) {
-            drawn.clone_into(&mut wanted.prompt);
+        let document = self.history.document();
+        let mut made = compose_traced(&document.stack, &document.prompt, &document.negative);
+        if made.iter().any(|text| is_dynamic(text.text())) {
+            // What is drawn is counted, as soon as it is known.
+            let Some(reading) = self.reader.reading().filter(|_| self.reader.is_current()) else { return };
+            made.clone_from(&reading.made);
         }
+        let spec = prepare::count_tokens(document, &self.preferences, &made, self.tokens.step);
+        let wanted = AskedTokens { spec, typed: [document.prompt.clone(), document.negative.clone()], made };
         if self.tokens.asked.as_ref() != Some(&wanted) {
-            self.tokens.asked = Some(wanted.clone());
-            self.tokens.job =
-                Some(self.submit(JobSpec::CountTokens(wanted), Lane::Interactive(InteractiveKind::Tokens)));
+            let job = JobSpec::CountTokens(wanted.spec.clone());
+            self.tokens.asked = Some(wanted);
+            self.tokens.job = Some(self.submit(job, Lane::Interactive(InteractiveKind::Tokens)));
         }
     }
 

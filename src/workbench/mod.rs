@@ -156,6 +156,7 @@ impl Workbench {
             Command::SetMarkColour(colour) => self.tools.set_colour(colour),
             Command::SetPreferences(preferences) => self.preferences = *preferences,
             Command::PromptCaret(caret) => self.prompt_caret = caret,
+            Command::ShowTokensAt(step) => self.tokens.step = step.max(1),
             Command::ToggleModifier(modifier) => self.toggle_modifier(&modifier),
             Command::Library(command) => self.library_command(command),
             Command::SetPreviewTarget(target) => self.preview.set_target(target),
@@ -261,6 +262,11 @@ impl Workbench {
     /// How the model reads the prompt and the negative prompt; `None` until it first did.
     pub fn tokens(&self) -> Option<&TokenizedPrompts> {
         self.tokens.of.as_ref()
+    }
+
+    /// The step whose tokens are asked for, counted from 1.
+    pub fn tokens_step(&self) -> u32 {
+        self.tokens.step.min(self.document().sampling.steps.max(1))
     }
 
     /// What can be said of the prompts without a model, and the names that they may use.

@@ -8,6 +8,7 @@ use crate::job::spec::{
     CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
 };
 use crate::prompt::reading::Question;
+use crate::prompt::source::Traced;
 use crate::prompt::template::lines;
 use crate::store::preferences::Preferences;
 
@@ -46,15 +47,20 @@ pub fn zero_shot(document: &Document, preferences: &Preferences) -> Option<ZeroS
     })
 }
 
-/// The request for the lengths of prompt and negative prompt.
-pub fn count_tokens(document: &Document, preferences: &Preferences) -> CountTokensSpec {
-    let (prompt, negative) = document.words();
+/// The request for the tokens of prompt and negative prompt at a step, given what templates and choices made of them.
+pub fn count_tokens(
+    document: &Document,
+    preferences: &Preferences,
+    [prompt, negative]: &[Traced; 2],
+    step: u32,
+) -> CountTokensSpec {
     CountTokensSpec {
         model: preferences.diffusion_model.clone(),
-        prompt,
-        negative,
+        prompt: prompt.text().to_owned(),
+        negative: negative.text().to_owned(),
         emphasis: document.sampling.emphasis,
         steps: document.sampling.steps,
+        step: step.clamp(1, document.sampling.steps.max(1)),
     }
 }
 
@@ -63,6 +69,7 @@ pub fn question(document: &Document) -> Question {
     Question {
         prompt: document.prompt.clone(),
         negative: document.negative.clone(),
+        stack: document.stack.clone(),
         steps: document.sampling.steps,
         seed: document.sampling.seed,
     }

@@ -12,10 +12,11 @@ use std::rc::Rc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::syntax::{Method, Node, Place};
+use super::syntax::{Method, Node, Place, Variant, Words};
 use super::wildcards::Wildcards;
 use super::{lines, parser, variants, wrap};
 use crate::prompt::diagnostic::{self, Diagnostic};
+use crate::prompt::source::Traced;
 
 /// Generators inside generators.
 const DEEPEST: usize = 160;
@@ -81,7 +82,7 @@ impl<'a> World<'a> {
             return Rc::clone(node);
         }
         let mut remarks = Vec::new();
-        let node = parser::parse(text, Some(place), &mut remarks);
+        let node = parser::parse(&Traced::standing_for(text, place.0.clone()), &mut remarks);
         for inside in remarks {
             let message = format!("in a line of this wildcard, \"{text}\": {}", inside.message);
             self.remark(|| Diagnostic::new(inside.severity, inside.code, place.0.clone(), message));
@@ -133,7 +134,7 @@ impl Context {
 
 /// Gives texts until it runs out.
 pub(super) trait Generate {
-    fn next(&mut self, world: &World<'_>) -> Option<String>;
+    fn next(&mut self, world: &World<'_>) -> Option<Traced>;
 }
 
 pub(super) type Generator = Box<dyn Generate>;
@@ -151,15 +152,15 @@ pub(super) fn make(node: &Rc<Node>, context: &Context, world: &World<'_>) -> Gen
             let message = "wildcards name each other without end; this one is left out where they are nested too deep";
             Diagnostic::error("endless-wildcard", place, message)
         });
-        return constant(String::new(), method);
+        return constant(Traced::default(), method);
     }
     match &**node {
-        Node::Literal(text) => constant(text.clone(), method),
+        Node::Literal(Words(text)) => constant(text.clone(), method),
         Node::Sequence(nodes) => sequence(nodes, &context, world),
         Node::Variant(variant) => variants::make(variant, &context, world),
         Node::Wildcard { path, variables, place, .. } => lines::make(path, variables, place, &context, world),
         // An assignment outside of a sequence has nothing that could use it.
-        Node::Assign { .. } => constant(String::new(), method),
+        Node::Assign { .. } => constant(Traced::default(), method),
         Node::Access { name, default, place } => access(name, default.as_ref(), place, &context, world),
         Node::Wrap { wrapper, inner } => wrap::make(wrapper, inner, &context, world),
     }
@@ -167,24 +168,26 @@ pub(super) fn make(node: &Rc<Node>, context: &Context, world: &World<'_>) -> Gen
 
 fn place_of(node: &Node) -> Range<usize> {
     match node {
-        Node::Wildcard { place, .. } | Node::Access { place, .. } => place.0.clone(),
+        Node::Wildcard { place, .. } | Node::Access { place, .. } | Node::Variant(Variant { place, .. }) => {
+            place.0.clone()
+        }
         _ => 0..0,
     }
 }
 
-pub(super) fn constant(text: String, method: Method) -> Generator {
+pub(super) fn constant(text: Traced, method: Method) -> Generator {
     Box::new(Constant { text: Some(text), is_endless: method.is_endless() })
 }
 
 struct Constant {
-    text: Option<String>,
+    text: Option<Traced>,
     is_endless: bool,
 }
 
 impl Generate for Constant {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         let text = if self.is_endless { self.text.clone() } else { self.text.take() }?;
-        world.spend(text.len()).then_some(text)
+        world.spend(text.text().len()).then_some(text)
     }
 }
 
@@ -205,7 +208,7 @@ fn sequence(nodes: &[Rc<Node>], context: &Context, world: &World<'_>) -> Generat
                 let mut known = new.clone();
                 known.extend(context.variables.iter().map(|(name, node)| (name.clone(), Rc::clone(node))));
                 let known = Context { variables: Rc::new(known), ..context.clone() };
-                Rc::new(Node::Literal(make(value, &known, world).next(world).unwrap_or_default()))
+                Rc::new(Node::Literal(Words(make(value, &known, world).next(world).unwrap_or_default())))
             }
             false => Rc::clone(value),
         };
@@ -214,7 +217,7 @@ fn sequence(nodes: &[Rc<Node>], context: &Context, world: &World<'_>) -> Generat
     let context = context.with_variables(new);
     if context.method.is_endless() {
         let parts = pieces.iter().map(|node| make(node, &context, world)).collect();
-        return Box::new(Parallel { parts, separator: String::new() });
+        return Box::new(Parallel { parts, separator: Traced::default() });
     }
     Box::new(Product::new(pieces, context, true))
 }
@@ -222,28 +225,36 @@ fn sequence(nodes: &[Rc<Node>], context: &Context, world: &World<'_>) -> Generat
 /// One text of each, joined; ends with the first that ends.
 pub(super) struct Parallel {
     pub(super) parts: Vec<Generator>,
-    pub(super) separator: String,
+    pub(super) separator: Traced,
 }
 
 impl Generate for Parallel {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
-        let texts: Option<Vec<String>> = self.parts.iter_mut().map(|part| part.next(world)).collect();
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
+        let texts: Option<Vec<Traced>> = self.parts.iter_mut().map(|part| part.next(world)).collect();
         let text = join(&texts?, &self.separator);
-        world.spend(text.len()).then_some(text)
+        world.spend(text.text().len()).then_some(text)
     }
 }
 
 /// Texts with a separator between them; it neither begins nor ends what is joined.
-pub(super) fn join(texts: &[String], separator: &str) -> String {
+pub(super) fn join(texts: &[Traced], separator: &Traced) -> Traced {
     if let [only] = texts {
         return only.clone();
     }
-    let joined = texts.join(separator);
+    let mut joined = Traced::default();
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            joined.push_all(separator);
+        }
+        joined.push_all(text);
+    }
+    let (whole, separator) = (joined.text(), separator.text());
     if separator.is_empty() {
         return joined;
     }
-    let joined = joined.strip_prefix(separator).unwrap_or(&joined);
-    joined.strip_suffix(separator).unwrap_or(joined).to_owned()
+    let rest = whole.strip_prefix(separator).unwrap_or(whole);
+    let from = whole.len() - rest.len();
+    joined.slice(from..from + rest.strip_suffix(separator).unwrap_or(rest).len())
 }
 
 /// All combinations of the texts of several pieces, the last one changing first.
@@ -260,9 +271,12 @@ pub(super) struct Product {
 struct Slot {
     generator: Option<Generator>,
     /// The text now; of an endless piece the one drawn last.
-    text: String,
+    text: Traced,
     is_endless: bool,
+    /// Of a piece that shares its generator.
     key: Option<String>,
+    /// Where such a piece stands: what is drawn by an equal one elsewhere stands for it here.
+    place: Range<usize>,
 }
 
 impl Product {
@@ -271,7 +285,7 @@ impl Product {
     }
 
     /// The next combination.
-    pub(super) fn next_row(&mut self, world: &World<'_>) -> Option<Vec<String>> {
+    pub(super) fn next_row(&mut self, world: &World<'_>) -> Option<Vec<Traced>> {
         match (self.is_started, self.nodes.len()) {
             (false, _) => {
                 self.is_started = true;
@@ -284,11 +298,10 @@ impl Product {
             }
         }
         for slot in self.slots.iter_mut().rev().filter(|slot| slot.is_endless) {
-            let generator = match &slot.key {
-                Some(key) => self.shared.get_mut(key),
-                None => slot.generator.as_mut(),
+            slot.text = match &slot.key {
+                Some(key) => Traced::standing_for(self.shared.get_mut(key)?.next(world)?.text(), slot.place.clone()),
+                None => slot.generator.as_mut()?.next(world)?,
             };
-            slot.text = generator?.next(world)?;
         }
         Some(self.slots.iter().map(|slot| slot.text.clone()).collect())
     }
@@ -312,7 +325,7 @@ impl Product {
         while let Some(node) = self.nodes.get(self.slots.len()) {
             let is_endless = self.context.method_for(node).is_endless();
             let key = (is_endless && self.shares).then(|| format!("{node:?}"));
-            let mut slot = Slot { generator: None, text: String::new(), is_endless, key };
+            let mut slot = Slot { generator: None, text: Traced::default(), is_endless, key, place: place_of(node) };
             match &slot.key {
                 Some(key) if self.shared.contains_key(key) => {}
                 Some(key) => drop(self.shared.insert(key.clone(), make(node, &self.context, world))),
@@ -334,9 +347,9 @@ impl Product {
 }
 
 impl Generate for Product {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
-        let text = self.next_row(world)?.concat();
-        world.spend(text.len()).then_some(text)
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
+        let text = join(&self.next_row(world)?, &Traced::default());
+        world.spend(text.text().len()).then_some(text)
     }
 }
 
@@ -346,16 +359,36 @@ fn access(name: &str, default: Option<&Rc<Node>>, place: &Place, context: &Conte
             let message = format!("the variable {name} is used in its own value; it is left out there");
             Diagnostic::error("endless-variable", place.0.clone(), message)
         });
-        return constant(String::new(), context.method);
+        return constant(Traced::default(), context.method);
     }
-    let Some(node) = context.variables.get(name).or(default) else {
+    let (node, is_set) = match context.variables.get(name) {
+        Some(node) => (Some(node), true),
+        None => (default, false),
+    };
+    let Some(node) = node else {
         world.remark(|| {
             let message = format!("the variable {name} is not set; write ${{{name}:something}} for a default");
             Diagnostic::error("unknown-variable", place.0.clone(), message)
         });
-        return constant(format!("${{{name}}}"), context.method);
+        return constant(Traced::standing_for(&format!("${{{name}}}"), place.0.clone()), context.method);
     };
     let mut inner = context.clone();
     Rc::make_mut(&mut inner.drawing).push(name.to_owned());
-    make(node, &inner, world)
+    let value = make(node, &inner, world);
+    match is_set {
+        true => Box::new(Used { value, place: place.0.clone() }),
+        false => value,
+    }
+}
+
+/// The value of a variable, which stands for its use and not for the place where it was set.
+struct Used {
+    value: Generator,
+    place: Range<usize>,
+}
+
+impl Generate for Used {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
+        Some(Traced::standing_for(self.value.next(world)?.text(), self.place.clone()))
+    }
 }

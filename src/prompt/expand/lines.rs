@@ -9,6 +9,7 @@ use super::generator::{self, Context, Generate, Generator, World, constant};
 use super::syntax::{Choosable, Method, Node, Place};
 use super::wildcards::Value;
 use crate::prompt::diagnostic::Diagnostic;
+use crate::prompt::source::Traced;
 
 /// The lines of a wildcard as options, each as often as its weight says; `None` if there are none.
 pub(super) fn options_of(
@@ -28,14 +29,14 @@ pub(super) fn options_of(
 /// The lines of the wildcard that a path names, or the text that stands for one that there is not.
 fn values_of(path: &Rc<Node>, place: &Place, context: &Context, world: &World<'_>) -> Result<Arc<Vec<Value>>, String> {
     let name = generator::make(path, context, world).next(world).unwrap_or_default();
-    match world.wildcards.values(&name) {
+    match world.wildcards.values(name.text()) {
         Some(values) => Ok(values),
         None => {
             world.remark(|| {
-                let message = format!("there is no wildcard called \"{name}\"; its name stays in the prompt");
+                let message = format!("there is no wildcard called \"{}\"; its name stays in the prompt", name.text());
                 Diagnostic::error("unknown-wildcard", place.0.clone(), message)
             });
-            Err(format!("__{name}__"))
+            Err(format!("__{}__", name.text()))
         }
     }
 }
@@ -50,7 +51,7 @@ pub(super) fn make(
 ) -> Generator {
     let values = match values_of(path, place, context, world) {
         Ok(values) => values,
-        Err(text) => return constant(text, context.method),
+        Err(text) => return constant(Traced::standing_for(&text, place.0.clone()), context.method),
     };
     let context = context.with_variables(variables.iter().cloned());
     let base = Lines { values, place: place.clone(), context };
@@ -84,7 +85,7 @@ struct RandomLine {
 }
 
 impl Generate for RandomLine {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         let values = &self.base.values;
         let total: f64 = values.iter().map(|value| value.weight).sum();
         let at = {
@@ -112,7 +113,7 @@ struct AllLines {
 }
 
 impl Generate for AllLines {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         loop {
             if let Some(text) = self.line.as_mut().and_then(|line| line.next(world)) {
                 return Some(text);
@@ -141,7 +142,7 @@ struct CyclicalLine {
 }
 
 impl Generate for CyclicalLine {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         let line = self.lines.get_mut(self.at)?;
         if line.is_none() {
             *line = self.base.make(*self.order.get(self.at)?, world);

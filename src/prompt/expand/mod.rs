@@ -14,8 +14,8 @@
 //! likely a slip. Expansion always ends: nesting, work and output are bounded, and a diagnostic says when a bound was met.
 //!
 //! # Limitations
-//! The delimiters are fixed. A seed gives the same prompts here each time, not those of Python's random numbers. Spans in
-//! diagnostics are those of the template; what comes from a wildcard file has none of its own.
+//! The delimiters are fixed. A seed gives the same prompts here each time, not those of Python's random numbers. Places are
+//! those of the template: what a wildcard or a variable puts in stands for the form that names it.
 
 mod choice;
 mod comments;
@@ -28,6 +28,7 @@ pub mod wildcards;
 mod wrap;
 
 use super::diagnostic::{self, Diagnostic};
+use super::source::Traced;
 use generator::{Context, World};
 pub use syntax::Method;
 use wildcards::Wildcards;
@@ -54,11 +55,27 @@ pub struct Expansion {
 
 /// Expands a template. An empty one gives no prompts.
 pub fn expand(template: &str, wildcards: &Wildcards, wanted: Wanted) -> Expansion {
-    if template.is_empty() {
-        return Expansion::default();
+    let keep = |prompt: Traced| prompt.text().to_owned();
+    let (prompts, diagnostics) = run(&Traced::new(template), wildcards, wanted, keep);
+    Expansion { prompts, diagnostics }
+}
+
+/// As [`expand`], with the places in the source that each prompt comes from. Takes time linear in what it puts together.
+pub fn expand_traced(template: &Traced, wildcards: &Wildcards, wanted: Wanted) -> (Vec<Traced>, Vec<Diagnostic>) {
+    run(template, wildcards, wanted, |prompt| prompt)
+}
+
+fn run<T>(
+    template: &Traced,
+    wildcards: &Wildcards,
+    wanted: Wanted,
+    keep: impl Fn(Traced) -> T,
+) -> (Vec<T>, Vec<Diagnostic>) {
+    if template.text().is_empty() {
+        return (Vec::new(), Vec::new());
     }
     let mut diagnostics = Vec::new();
-    let root = parser::parse(template, None, &mut diagnostics);
+    let root = parser::parse(template, &mut diagnostics);
     let world = World::new(wildcards, wanted.seed);
     let mut prompts = Vec::new();
     let mut generator = generator::make(&root, &Context::new(wanted.method), &world);
@@ -67,11 +84,70 @@ pub fn expand(template: &str, wildcards: &Wildcards, wanted: Wanted) -> Expansio
     let count = if is_endless { wanted.count.min(1) } else { wanted.count };
     while prompts.len() < count {
         match generator.next(&world) {
-            Some(prompt) => prompts.push(prompt),
+            Some(prompt) => prompts.push(keep(prompt)),
             None => break,
         }
     }
     diagnostics.extend(world.into_diagnostics());
     diagnostic::tidy(&mut diagnostics);
-    Expansion { prompts, diagnostics }
+    (prompts, diagnostics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each stretch of the prompts that are drawn with the place in the template that it comes from.
+    fn places(template: &str, method: Method) -> Vec<Vec<(String, String)>> {
+        let (wildcards, _) = Wildcards::parse([("w.txt", "{red|red} sea"), ("v.txt", "${x} __w__")]);
+        let wanted = Wanted { method, seed: 1, count: 2 };
+        let (prompts, _) = expand_traced(&Traced::new(template), &wildcards, wanted);
+        let one = |prompt: &Traced| {
+            let runs = prompt.runs().map(|(text, place)| (text.to_owned(), template[place].to_owned()));
+            runs.collect()
+        };
+        prompts.iter().map(one).collect()
+    }
+
+    fn check(template: &str, wanted: &[(&str, &str)]) {
+        let wanted: Vec<(String, String)> =
+            wanted.iter().map(|(text, place)| ((*text).to_owned(), (*place).to_owned())).collect();
+        for method in [Method::Random, Method::Combinatorial, Method::Cyclical] {
+            assert_eq!(places(template, method)[0], wanted, "{template} {method:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_knows_its_place() {
+        check("a {fox|fox}", &[("a ", "a "), ("fox", "fox")]);
+        check("a __w__, at", &[("a ", "a "), ("red sea", "__w__"), (", at", ", at")]);
+        check("é${x=ice}${x}!", &[("é", "é"), ("ice", "${x}"), ("!", "!")]);
+        check("${y:cold} __v(x=a)__", &[("cold", "cold"), (" ", " "), ("a red sea", "__v(x=a)__")]);
+        check("%{an ... icon$${fox|fox}}", &[("an ", "an "), ("fox", "fox"), (" icon", " icon")]);
+        check("__x__ ${z}", &[("__x__", "__x__"), (" ", " "), ("${z}", "${z}")]);
+    }
+
+    #[test]
+    fn what_equal_pieces_draw_in_turn_stands_where_each_of_them_is() {
+        let template = "{@a|b} é {@a|b}";
+        let (prompts, _) = expand_traced(
+            &Traced::new(template),
+            &Wildcards::default(),
+            Wanted { method: Method::Combinatorial, seed: 1, count: 1 },
+        );
+        let prompt = &prompts[0];
+        let last = prompt.text().len();
+        assert_eq!(prompt.span(last - 1..last), 10..16);
+    }
+
+    #[test]
+    fn several_options_in_any_order_span_what_they_come_from() {
+        let template = "{2$$ and $$a|b}";
+        let found = places(template, Method::Combinatorial);
+        let piece = |text: &str, place: &str| (text.to_owned(), place.to_owned());
+        assert_eq!(found[1], [piece("b", "b"), piece(" and ", template), piece("a", "a")]);
+        let wanted = Wanted { method: Method::Combinatorial, seed: 1, count: 2 };
+        let (prompts, _) = expand_traced(&Traced::new("{2$$,$$a|b}"), &Wildcards::default(), wanted);
+        assert_eq!((prompts[1].text(), prompts[1].span(0..1), prompts[1].span(2..3)), ("b,a", 9..10, 7..8));
+    }
 }

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use super::comments;
-use super::syntax::{Choosable, Method, Node, Place, Variant};
+use super::syntax::{Choosable, Method, Node, Place, Variant, Words};
 use crate::prompt::diagnostic::{self, Diagnostic};
 use crate::prompt::source::Traced;
 
@@ -14,10 +14,10 @@ pub(super) const DEEPEST: usize = 64;
 /// What stands between several choices if nothing else is asked for.
 const SEPARATOR: &str = ",";
 
-/// Reads a template. What comes from a wildcard's line stands where the wildcard does: at `origin`.
-pub(super) fn parse(template: &str, origin: Option<&Place>, diagnostics: &mut Vec<Diagnostic>) -> Rc<Node> {
+/// Reads a template.
+pub(super) fn parse(template: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Rc<Node> {
     let traced = comments::strip(template);
-    let mut parser = Parser { text: traced.text(), traced: &traced, origin, ends: Vec::new(), diagnostics };
+    let mut parser = Parser { text: traced.text(), traced: &traced, ends: Vec::new(), diagnostics };
     parser.match_brackets();
     parser.prompt(0, traced.text().len(), Inside::Nothing, 0)
 }
@@ -34,7 +34,6 @@ enum Inside {
 struct Parser<'a> {
     text: &'a str,
     traced: &'a Traced,
-    origin: Option<&'a Place>,
     /// The opening brackets that are closed, and where, ascending.
     ends: Vec<(usize, usize)>,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -65,7 +64,7 @@ impl<'a> Parser<'a> {
     }
 
     fn span(&self, from: usize, to: usize) -> std::ops::Range<usize> {
-        self.origin.map_or_else(|| self.traced.span(from..to), |origin| origin.0.clone())
+        self.traced.span(from..to)
     }
 
     /// Where the `{` at byte `at` is closed.
@@ -103,7 +102,7 @@ impl<'a> Parser<'a> {
 
     fn literal(&self, from: usize, to: usize, nodes: &mut Vec<Rc<Node>>) {
         if from < to {
-            nodes.push(Rc::new(Node::Literal(self.part(from, to).to_owned())));
+            nodes.push(Rc::new(Node::Literal(Words(self.traced.slice(from..to)))));
         }
     }
 
@@ -145,12 +144,16 @@ impl<'a> Parser<'a> {
         let name = name.to_owned();
         let rest = trimmed.get(name.len()..).unwrap_or_default().trim_start();
         if rest.is_empty() {
-            let default = (inside == Inside::Path).then(|| Rc::new(Node::Literal(name.clone())));
+            let words = || Words(Traced::standing_for(&name, place.0.clone()));
+            let default = (inside == Inside::Path).then(|| Rc::new(Node::Literal(words())));
             return Some(Node::Access { name, default, place });
         }
         if let Some(default) = rest.strip_prefix(':') {
             let node = match inside {
-                Inside::Path => Rc::new(Node::Literal(default.trim().to_owned())),
+                Inside::Path => {
+                    let words = Traced::standing_for(default.trim(), place.0.clone());
+                    Rc::new(Node::Literal(Words(words)))
+                }
                 _ => self.prompt(to - default.trim_start().len(), to, Inside::Form, depth + 1),
             };
             return Some(Node::Access { name, default: Some(node), place });
@@ -218,7 +221,8 @@ impl<'a> Parser<'a> {
             (min, max) = (bounds.lower.unwrap_or(1), bounds.upper.unwrap_or(options.len()));
             separator = bounds.separator;
         }
-        Node::Variant(Variant { options, min: min.min(max), max: min.max(max), separator, method })
+        let place = Place(self.span(from - 1, to + 1));
+        Node::Variant(Variant { options, min: min.min(max), max: min.max(max), separator, method, place })
     }
 
     fn option(&mut self, from: usize, to: usize, depth: usize) -> Choosable {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::prompt::source::Traced;
+
 /// How a choice is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
@@ -26,7 +28,7 @@ impl Method {
 /// A piece of a template. Trees are at most [`super::parser::DEEPEST`] deep.
 #[derive(Debug, PartialEq)]
 pub(super) enum Node {
-    Literal(String),
+    Literal(Words),
     Sequence(Vec<Rc<Node>>),
     Variant(Variant),
     Wildcard { path: Rc<Node>, method: Option<Method>, variables: Vec<(String, Rc<Node>)>, place: Place },
@@ -43,6 +45,7 @@ pub(super) struct Variant {
     pub(super) max: usize,
     pub(super) separator: String,
     pub(super) method: Option<Method>,
+    pub(super) place: Place,
 }
 
 /// An option and its weight.
@@ -75,5 +78,20 @@ impl PartialEq for Place {
 impl fmt::Debug for Place {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
+    }
+}
+
+/// Words of a template. As with [`Place`], only the words count.
+pub(super) struct Words(pub(super) Traced);
+
+impl PartialEq for Words {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text() == other.0.text()
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.text().fmt(f)
     }
 }

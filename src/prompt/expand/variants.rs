@@ -9,6 +9,7 @@ use super::choice::{self, Selections};
 use super::generator::{self, Context, Generate, Generator, Parallel, Product, World, join};
 use super::lines;
 use super::syntax::{Choosable, Method, Node, Variant};
+use crate::prompt::source::Traced;
 
 /// The generator of a variant.
 pub(super) fn make(variant: &Variant, context: &Context, world: &World<'_>) -> Generator {
@@ -18,7 +19,8 @@ pub(super) fn make(variant: &Variant, context: &Context, world: &World<'_>) -> G
             if let Some(options) = lines::options_of(path, place, &context, world) {
                 let Variant { min, max, separator, .. } = variant;
                 let (min, max) = ((*min).min(options.len()), (*max).min(options.len()));
-                let lines = Variant { options, min, max, separator: separator.clone(), method: *method };
+                let (separator, place) = (separator.clone(), variant.place.clone());
+                let lines = Variant { options, min, max, separator, method: *method, place };
                 return make(&lines, &context, world);
             }
         }
@@ -29,7 +31,8 @@ pub(super) fn make(variant: &Variant, context: &Context, world: &World<'_>) -> G
     }
     let selections = Selections::new(variant);
     let options = variant.options.clone();
-    let base = VariantBase { options, separator: variant.separator.clone(), context: context.clone() };
+    let separator = Traced::standing_for(&variant.separator, variant.place.0.clone());
+    let base = VariantBase { options, separator, context: context.clone() };
     match context.method {
         Method::Random => {
             let count = variant.options.len();
@@ -42,7 +45,7 @@ pub(super) fn make(variant: &Variant, context: &Context, world: &World<'_>) -> G
 
 struct VariantBase {
     options: Vec<Choosable>,
-    separator: String,
+    separator: Traced,
     context: Context,
 }
 
@@ -64,7 +67,7 @@ struct RandomVariant {
 }
 
 impl Generate for RandomVariant {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         let chosen = {
             let mut rng = world.rng.borrow_mut();
             let count = rng.random_range(self.min..=self.max);
@@ -84,7 +87,7 @@ struct AllVariants {
 }
 
 impl Generate for AllVariants {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         loop {
             if !world.spend(0) {
                 return None;
@@ -96,11 +99,11 @@ impl Generate for AllVariants {
                 self.row = Some(Product::new(nodes, self.base.context.clone(), false));
                 continue;
             };
-            let distinct: HashSet<&String> = texts.iter().collect();
-            if distinct.len() == self.length && !self.seen.contains(&texts) {
+            let words: Vec<String> = texts.iter().map(|text| text.text().to_owned()).collect();
+            let distinct: HashSet<&String> = words.iter().collect();
+            if distinct.len() == self.length && self.seen.insert(words) {
                 let text = join(&texts, &self.base.separator);
-                self.seen.insert(texts);
-                return world.spend(text.len()).then_some(text);
+                return world.spend(text.text().len()).then_some(text);
             }
         }
     }
@@ -116,7 +119,7 @@ struct CyclicalVariant {
 }
 
 impl Generate for CyclicalVariant {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         if !self.is_whole {
             match self.selections.next() {
                 Some(chosen) => {

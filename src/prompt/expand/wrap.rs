@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::generator::{self, Context, Generate, Generator, Product, World};
 use super::syntax::Node;
+use crate::prompt::source::Traced;
 
 /// The generator of a wrap.
 pub(super) fn make(wrapper: &Rc<Node>, inner: &Rc<Node>, context: &Context, world: &World<'_>) -> Generator {
@@ -25,16 +26,18 @@ enum Rows {
 }
 
 impl Generate for Wrap {
-    fn next(&mut self, world: &World<'_>) -> Option<String> {
+    fn next(&mut self, world: &World<'_>) -> Option<Traced> {
         let row = match &mut self.rows {
             Rows::Parallel(parts) => parts.iter_mut().map(|part| part.next(world)).collect(),
             Rows::All(product) => product.next_row(world),
         };
-        let row: Vec<String> = row?;
+        let row: Vec<Traced> = row?;
         let (wrapper, inner) = (row.first()?, row.get(1)?);
-        let (before, after) = around_mark(wrapper);
-        let text = format!("{before}{inner}{after}");
-        world.spend(text.len()).then_some(text)
+        let (before, after) = around_mark(wrapper.text());
+        let mut text = wrapper.slice(0..before.len());
+        text.push_all(inner);
+        text.push(wrapper, wrapper.text().len() - after.len()..wrapper.text().len());
+        world.spend(text.text().len()).then_some(text)
     }
 }
 

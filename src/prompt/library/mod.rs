@@ -11,6 +11,8 @@ pub use own_toml::{read_modifiers, read_templates, write_modifiers, write_templa
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::expand::wildcards::Value;
 use crate::base::geom::Extent;
 
@@ -48,7 +50,8 @@ pub struct ModifierCategory {
 }
 
 /// What a template asks for beside its words; `None` leaves it as it is.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Catalogue id or path of a diffusion model.
     pub model: Option<String>,
@@ -83,7 +86,8 @@ impl Settings {
 
 /// A text with a hole for the prompt (`{subject}` or `{prompt}`), and other holes with what stands in them at first
 /// (`{light=softbox}`). A style is a template too: one that is mostly looks.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Template {
     /// The name in the list.
     pub name: String,

@@ -2,6 +2,15 @@
 //! as the same.
 #![no_main]
 
+#[path = "../../../src/base/geom.rs"]
+#[allow(dead_code)]
+mod geom;
+
+/// What the prompt language uses of it.
+mod base {
+    pub(crate) use crate::geom;
+}
+
 #[path = "../../../src/prompt/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod prompt;
@@ -9,7 +18,9 @@ mod prompt;
 use libfuzzer_sys::fuzz_target;
 use prompt::dialect::{self, Dialect};
 use prompt::expand::wildcards::Wildcards;
-use prompt::expand::{Method, Wanted, expand};
+use prompt::expand::{Method, Wanted, expand_traced};
+use prompt::schedule::Timing;
+use prompt::source::Traced;
 use prompt::stages::Stages;
 use prompt::tree::{Item, Tree};
 
@@ -21,8 +32,16 @@ fuzz_target!(|text: &str| {
     remarks.iter().for_each(|remark| is_inside(&remark.span));
     let (wildcards, _) = Wildcards::parse([("w.txt", "x\n{y|z}\n__v__"), ("v.txt", "q\n__w__")]);
     for method in [Method::Random, Method::Combinatorial, Method::Cyclical] {
-        let expansion = expand(text, &wildcards, Wanted { method, seed: 1, count: 3 });
-        expansion.diagnostics.iter().for_each(|remark| is_inside(&remark.span));
+        let wanted = Wanted { method, seed: 1, count: 3 };
+        let (prompts, remarks) = expand_traced(&Traced::new(text), &wildcards, wanted);
+        remarks.iter().for_each(|remark| is_inside(&remark.span));
+        for prompt in &prompts {
+            prompt.runs().for_each(|(_, place)| is_inside(&place));
+            let (stretches, remarks) = Stages::of(prompt, Timing::of_steps(7)).schedule();
+            let fragments = stretches.iter().flat_map(|stretch| &stretch.parts).flat_map(|part| &part.fragments);
+            fragments.for_each(|fragment| is_inside(&fragment.span));
+            remarks.iter().for_each(|remark| is_inside(&remark.span));
+        }
     }
     for dialect in Dialect::ALL {
         let (tree, remarks) = dialect::read(dialect, text);

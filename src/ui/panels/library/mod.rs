@@ -11,7 +11,7 @@ pub(super) use stack::reminder;
 
 use egui::{RichText, TextEdit, Ui};
 
-use super::{caption, empty};
+use super::empty;
 use crate::document::{Edit, TextField};
 use crate::prompt::library::{Modifier, ModifierCategory, NamedList, Template};
 use crate::prompt::modifier;
@@ -42,13 +42,13 @@ impl Tab {
             Self::Templates => "Templates",
             Self::Styles => "Styles",
             Self::Wildcards => "Wildcards",
-            Self::ZeroShot => "Zero-shot lists",
+            Self::ZeroShot => "Lists",
         }
     }
 }
 
-/// Below this width the buttons are in a menu, so that the list has room.
-const NARROW: f32 = 300.0;
+/// Below this width the tabs are a list to choose from.
+const NARROW: f32 = 320.0;
 
 /// What the panel remembers while the window is open.
 pub(in crate::ui) struct LibraryView {
@@ -61,6 +61,8 @@ pub(in crate::ui) struct LibraryView {
     draft: Option<Draft>,
     only_mine: bool,
     seeds: u32,
+    /// Whether the first row gets the keyboard.
+    wants_first: bool,
 }
 
 impl Default for LibraryView {
@@ -74,23 +76,25 @@ impl Default for LibraryView {
             draft: None,
             only_mine: false,
             seeds: DEFAULT_SEEDS,
+            wants_first: false,
         }
     }
 }
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
-    let label = caption(ui, "Search the library");
-    let search = TextEdit::singleline(&mut cx.view.library.search).hint_text("Words").margin(egui::Margin::same(8));
-    let search = ui.add(search.desired_width(f32::INFINITY)).labelled_by(label.id);
-    if cx.view.take_focus(PanelKind::Library) {
-        search.request_focus();
-    }
-    if ui.available_width() < NARROW {
+    // Little of the panel, so that the list has room.
+    let is_narrow = ui.available_width() < NARROW;
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        search(ui, cx, if is_narrow { tools::MENU } else { tools::ALL });
+        tools::show(ui, cx, is_narrow);
+    });
+    if is_narrow {
         tools::narrow(ui, cx);
     } else {
         tabs(ui, cx);
-        tools::show(ui, cx);
     }
+    tools::under_way(ui, cx);
     create::show(ui, cx);
     stack::show(ui, cx);
     cx.view.modifiers.follow(&cx.workbench.document().prompt, cx.workbench.library());
@@ -101,16 +105,35 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         Tab::Wildcards => wildcards(ui, cx),
         Tab::ZeroShot => zero_shot(ui, cx),
     };
+    cx.view.library.wants_first = false;
     if !any {
         empty(ui, "Nothing fits. Change the words above, or choose all.");
     }
 }
 
+/// The field for words to look for; it leaves `room` to its right.
+fn search(ui: &mut Ui, cx: &mut Cx<'_>, room: f32) {
+    let (rect, label) = ui.allocate_exact_size(egui::vec2(20.0, 32.0), egui::Sense::hover());
+    label.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, "Search the library"));
+    cx.icons.paint(ui, "search", rect, theme::tokens(ui).faint);
+    let search = TextEdit::singleline(&mut cx.view.library.search).hint_text("Search").margin(egui::Margin::same(8));
+    let width = (ui.available_width() - room).max(60.0);
+    let search = ui.add(search.desired_width(width)).labelled_by(label.id);
+    // Enter goes on to what was found.
+    if search.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter)) {
+        cx.view.library.wants_first = true;
+    }
+    if cx.view.take_focus(PanelKind::Library) {
+        search.request_focus();
+    }
+}
+
 fn tabs(ui: &mut Ui, cx: &mut Cx<'_>) {
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
+        ui.spacing_mut().item_spacing = egui::vec2(2.0, 2.0);
         for tab in Tab::ALL {
-            if ui.selectable_label(cx.view.library.tab == tab, tab.title()).clicked() {
+            let title = RichText::new(tab.title()).small();
+            if ui.selectable_label(cx.view.library.tab == tab, title).clicked() {
                 (cx.view.library.tab, cx.view.library.filter) = (tab, Filter::All);
             }
         }

@@ -37,7 +37,12 @@ impl Row<'_> {
     pub(super) fn show_with_key(self, ui: &mut Ui, cx: &mut Cx<'_>, key: &str) -> bool {
         let width = ui.available_width();
         ui.spacing_mut().item_spacing.y = 4.0;
-        let (rect, response) = ui.allocate_exact_size(vec2(width, HEIGHT), Sense::click());
+        let (_, rect) = ui.allocate_space(vec2(width, HEIGHT));
+        // Its own name, so that the keyboard stays on it when a click changes what is above.
+        let response = ui.interact(rect, egui::Id::unique(("library row", key, self.about)), Sense::click());
+        if std::mem::take(&mut cx.view.library.wants_first) {
+            response.request_focus();
+        }
         response.widget_info(|| WidgetInfo::selected(egui::Role::Button, true, self.is_on, self.name));
         if response.gained_focus() {
             response.scroll_to_me(None);
@@ -65,8 +70,14 @@ impl Row<'_> {
         if help.iter().all(String::is_empty) {
             return self.name.to_owned();
         }
-        help.retain(|line| !line.is_empty());
-        help.join("\n")
+        let lines = help.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty());
+        let mut said = Vec::new();
+        lines.for_each(|line| {
+            if !said.contains(&line) {
+                said.push(line);
+            }
+        });
+        said.join("\n")
     }
 
     fn star(&self, ui: &mut Ui, cx: &Cx<'_>, rect: Rect, (id, key): (egui::Id, &str)) -> bool {
@@ -80,7 +91,11 @@ impl Row<'_> {
                 ui.painter().rect_stroke(rect.shrink2(vec2(2.0, 8.0)), 6.0, line, StrokeKind::Inside);
             }
             let tokens = theme::tokens(ui);
-            let tint = if is_liked { tokens.warning } else { tokens.faint.gamma_multiply(0.45) };
+            let tint = match (is_liked, self.is_on) {
+                (true, _) => tokens.warning,
+                (false, true) => tokens.text.gamma_multiply(0.6),
+                (false, false) => tokens.faint.gamma_multiply(0.45),
+            };
             cx.icons.paint(ui, "star", rect, tint);
         }
         let clicked = response.clicked();

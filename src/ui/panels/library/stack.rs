@@ -1,11 +1,12 @@
 //! The templates and styles on the prompt: their order, their holes, and what comes of it.
 
-use egui::{Align, Frame, Layout, Margin, RichText, Stroke, Ui, vec2};
+use egui::{Align, CursorIcon, Frame, Layout, Margin, Rect, Response, RichText, Sense, Stroke, Ui, vec2};
 
+use crate::prompt::stack::Applied;
 use crate::prompt::template;
 use crate::ui::panels::caption;
 use crate::ui::shell::Cx;
-use crate::ui::theme;
+use crate::ui::theme::{self, ACCENT};
 use crate::workbench::library::LibraryCommand;
 use crate::workbench::{Action, Command};
 
@@ -23,15 +24,15 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         |ui| {
             ui.set_min_width(ui.available_width());
             caption(ui, "On the prompt, from the first to the last");
-            for index in 0..document.stack.len() {
-                row(ui, cx, index);
-            }
+            rows(ui, cx);
             let (prompt, negative) = document.words();
-            caption(ui, "The model gets");
-            let shown = |text: &str| if text.is_empty() { "(nothing)".to_owned() } else { text.to_owned() };
-            ui.add(egui::Label::new(shown(&prompt)).wrap().selectable(true));
+            let line = |ui: &mut Ui, text: String| {
+                ui.add(egui::Label::new(RichText::new(&text).small().color(tokens.faint)).truncate())
+                    .on_hover_text(text);
+            };
+            line(ui, format!("The model gets: {}", if prompt.is_empty() { "(nothing)" } else { &prompt }));
             if !negative.is_empty() {
-                ui.add(egui::Label::new(RichText::new(format!("Without: {negative}")).color(tokens.faint)).wrap());
+                line(ui, format!("Without: {negative}"));
             }
             ui.horizontal_wrapped(|ui| {
                 for (name, action) in
@@ -60,13 +61,48 @@ pub(in crate::ui::panels) fn reminder(ui: &mut Ui, cx: &Cx<'_>) {
     }
 }
 
-fn row(ui: &mut Ui, cx: &mut Cx<'_>, index: usize) {
+/// All rows; a name that is dragged takes its template to another place.
+fn rows(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let (mut rects, mut dragged) = (Vec::new(), None);
+    for (index, applied) in cx.workbench.document().stack.iter().enumerate() {
+        let shown = ui.scope(|ui| row(ui, cx, index, applied));
+        rects.push(shown.response.rect);
+        if shown.inner.dragged() || shown.inner.drag_stopped() {
+            dragged = Some((index, shown.inner.drag_stopped()));
+        }
+    }
+    let Some(((from, is_dropped), pointer)) = dragged.zip(ui.ctx().pointer_interact_pos()) else { return };
+    ui.ctx().set_cursor_icon(CursorIcon::Grabbing);
+    let before = place_of(&rects, pointer.y);
+    mark(ui, &rects, before);
+    // The place is counted with the row still where it was.
+    let to = if before > from { before - 1 } else { before };
+    if is_dropped && to != from {
+        cx.outbox.send(Command::Library(LibraryCommand::MoveInStack { from, to }));
+    }
+}
+
+/// The row before which something dropped at a height goes; their number for the end.
+fn place_of(rects: &[Rect], y: f32) -> usize {
+    rects.iter().position(|rect| y < rect.center().y).unwrap_or(rects.len())
+}
+
+/// A line where a row would go.
+fn mark(ui: &Ui, rects: &[Rect], before: usize) {
+    let y = rects.get(before).map(|rect| rect.top() - 2.0).or(rects.last().map(|rect| rect.bottom() + 2.0));
+    if let Some((y, rect)) = y.zip(rects.first()) {
+        ui.painter().hline(rect.x_range(), y, Stroke::new(2.0, ACCENT));
+    }
+}
+
+/// One of them; gives its name.
+fn row(ui: &mut Ui, cx: &Cx<'_>, index: usize, applied: &Applied) -> Response {
     let stack = &cx.workbench.document().stack;
-    let Some(applied) = stack.get(index) else { return };
     let name = &applied.template.name;
     let send = |cx: &Cx<'_>, command: LibraryCommand| cx.outbox.send(Command::Library(command));
-    ui.horizontal(|ui| {
+    let handle = ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
+        ui.spacing_mut().interact_size.y = BUTTON;
         let mut counts = !applied.is_off;
         let checkbox = ui.checkbox(&mut counts, "").on_hover_text("Leave it out for now");
         let label = format!("Use {name}");
@@ -75,11 +111,13 @@ fn row(ui: &mut Ui, cx: &mut Cx<'_>, index: usize) {
             send(cx, LibraryCommand::SwitchOff(index, !counts));
         }
         let room = (ui.available_width() - 3.0 * BUTTON).max(40.0);
-        ui.allocate_ui_with_layout(vec2(room, BUTTON), Layout::left_to_right(Align::Center), |ui| {
+        let shown = ui.allocate_ui_with_layout(vec2(room, BUTTON), Layout::left_to_right(Align::Center), |ui| {
             ui.set_min_width(room);
             let text = RichText::new(name);
             let text = if applied.is_off { text.color(theme::tokens(ui).faint).strikethrough() } else { text };
-            ui.add(egui::Label::new(text).truncate()).on_hover_text(&applied.template.text);
+            let label = egui::Label::new(text).truncate().selectable(false).sense(Sense::drag());
+            let help = format!("{}\nDrag to another place.", applied.template.text);
+            ui.add(label).on_hover_cursor(CursorIcon::Grab).on_hover_text(help)
         });
         let last = stack.len().saturating_sub(1);
         let button = |ui: &mut Ui, icon, what: &str, possible: bool, command: LibraryCommand| {
@@ -92,6 +130,7 @@ fn row(ui: &mut Ui, cx: &mut Cx<'_>, index: usize) {
         let down = LibraryCommand::MoveInStack { from: index, to: index + 1 };
         button(ui, "chevron-down", &format!("Move {name} down"), index < last, down);
         button(ui, "x", &format!("Take off {name}"), true, LibraryCommand::TakeOff(index));
+        shown.inner
     });
     let negative = &applied.template.negative;
     for slot in template::slots(&format!("{}\n{negative}", applied.template.text)) {
@@ -105,4 +144,5 @@ fn row(ui: &mut Ui, cx: &mut Cx<'_>, index: usize) {
             }
         });
     }
+    handle.inner
 }

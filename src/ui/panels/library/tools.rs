@@ -10,51 +10,54 @@ use crate::ui::theme;
 use crate::workbench::library::{Item, LibraryCommand};
 use crate::workbench::{Action, Command, ViewCommand};
 
-pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
-        // As high as the buttons with icons.
-        ui.spacing_mut().interact_size.y = 32.0;
-        filter(ui, cx);
+/// Room for the menu alone, and for all that is beside the field for words.
+pub(super) const MENU: f32 = 56.0;
+pub(super) const ALL: f32 = MENU + PART + 2.0 * 36.0 + 4.0;
+/// Width of the list of parts.
+const PART: f32 = 108.0;
+
+/// What is beside the field for words; in little room only the menu.
+pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, is_narrow: bool) {
+    // As high as the buttons with icons.
+    ui.spacing_mut().interact_size.y = 32.0;
+    if !is_narrow {
+        filter(ui, cx, PART);
         switches(ui, cx);
-        new_and_import(ui, cx);
-        menu(ui, "Export…", |ui| export(ui, cx));
-    });
-    if has_pictures(cx) && !is_busy(cx) {
-        ui.horizontal_wrapped(|ui| pictures(ui, cx));
     }
-    under_way(ui, cx);
+    menu(ui, "More", |ui| {
+        ui.set_min_width(200.0);
+        new_and_import(ui, cx);
+        ui.menu_button("Export…", |ui| export(ui, cx));
+        if has_pictures(cx) && !is_busy(cx) {
+            ui.separator();
+            pictures(ui, cx);
+        }
+    });
 }
 
-/// The same in little room: most of it in a menu.
+/// In little room: what is shown, in a line below.
 pub(super) fn narrow(ui: &mut Ui, cx: &mut Cx<'_>) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(4.0, 4.0);
         ui.spacing_mut().interact_size.y = 32.0;
+        let room = ui.available_width() - 2.0 * 36.0;
         let view = &mut cx.view.library;
         let chosen = view.tab;
-        let combo = egui::ComboBox::from_id_salt("library tab").width(96.0).selected_text(chosen.title());
-        combo.show_ui(ui, |ui| {
+        let combo = egui::ComboBox::from_id_salt("library tab").width(room * 0.5 - 2.0).truncate();
+        let response = combo.selected_text(chosen.title()).show_ui(ui, |ui| {
             for tab in Tab::ALL {
                 ui.selectable_value(&mut view.tab, tab, tab.title());
             }
         });
+        response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "List of the library"));
         if view.tab != chosen {
             view.filter = Filter::All;
         }
-        menu(ui, "More", |ui| {
-            ui.set_min_width(200.0);
-            new_and_import(ui, cx);
-            ui.menu_button("Export…", |ui| export(ui, cx));
-            if has_pictures(cx) && !is_busy(cx) {
-                ui.separator();
-                pictures(ui, cx);
-            }
-        });
-        filter(ui, cx);
+        // What the buttons behind it leave; without that much they go on in another line.
+        let rest = ui.available_width() - 2.0 * 36.0 - 4.0;
+        filter(ui, cx, rest.max(72.0));
         switches(ui, cx);
     });
-    under_way(ui, cx);
 }
 
 /// A menu in which a switch can be set: it stays open until something in it is done. Menus in it are like it.
@@ -93,13 +96,10 @@ fn new_and_import(ui: &mut Ui, cx: &mut Cx<'_>) {
     }
 }
 
-fn filter(ui: &mut Ui, cx: &mut Cx<'_>) {
+fn filter(ui: &mut Ui, cx: &mut Cx<'_>, width: f32) {
     let view = &mut cx.view.library;
     let choices = Filter::choices(view.tab, cx.workbench.library());
-    if choices.len() < 2 {
-        return;
-    }
-    let combo = egui::ComboBox::from_id_salt("library part").width(120.0).height(360.0);
+    let combo = egui::ComboBox::from_id_salt("library part").width(width).height(360.0).truncate();
     let response = combo.selected_text(view.filter.title()).show_ui(ui, |ui| {
         for choice in choices {
             let title = choice.title();
@@ -186,7 +186,7 @@ fn pictures(ui: &mut Ui, cx: &mut Cx<'_>) {
 }
 
 /// How far rendering and measuring are, and what the bars mean once something was measured.
-fn under_way(ui: &mut Ui, cx: &Cx<'_>) {
+pub(super) fn under_way(ui: &mut Ui, cx: &Cx<'_>) {
     let shelf = cx.workbench.shelf();
     if let Some((done, total)) = shelf.thumbnails().progress() {
         progress(ui, cx, "Thumbnails", (done, 0.0, total), LibraryCommand::StopThumbnails);

@@ -10,6 +10,7 @@ use crate::prompt::reading::Reading;
 use crate::prompt::stages::{Stretch, StretchPart};
 use crate::ui::shell::Cx;
 use crate::ui::theme;
+use crate::workbench::Command;
 
 /// Stretches of the schedule that are shown; an alternation has one for each step.
 const MOST_STRETCHES: usize = 24;
@@ -29,11 +30,33 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
             super::super::empty(ui, "Nothing has been read yet.");
             return;
         };
+        applied(ui, reading);
         drawn(ui, reading);
-        schedule(ui, reading);
+        schedule(ui, cx, reading);
         networks(ui, reading);
         chunks(ui, cx);
     });
+}
+
+/// What each template and style makes of what the ones before it made.
+fn applied(ui: &mut Ui, reading: &Reading) {
+    if reading.layers.is_empty() {
+        return;
+    }
+    caption(ui, "Templates and styles applied, one over the other");
+    let tokens = theme::tokens(ui);
+    let font = egui::TextStyle::Small.resolve(ui.style());
+    let mut before = &reading.question.negative;
+    for (name, [prompt, negative]) in &reading.layers {
+        let mut job = LayoutJob::default();
+        job.append(&format!("{name}: "), 0.0, TextFormat::simple(font.clone(), tokens.keyword));
+        job.append(prompt, 0.0, TextFormat::simple(font.clone(), tokens.text));
+        if negative != before {
+            job.append(&format!("\nWithout: {negative}"), 0.0, TextFormat::simple(font.clone(), tokens.faint));
+        }
+        before = negative;
+        ui.add(egui::Label::new(job).wrap());
+    }
 }
 
 fn drawn(ui: &mut Ui, reading: &Reading) {
@@ -48,23 +71,54 @@ fn drawn(ui: &mut Ui, reading: &Reading) {
     }
 }
 
-fn schedule(ui: &mut Ui, reading: &Reading) {
+fn schedule(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
+    let count = reading.schedule.len();
+    let step = cx.workbench.tokens_step();
+    let chosen = reading.schedule.iter().position(|stretch| step <= stretch.until_step);
+    if count > 1 {
+        choice(ui, cx, step);
+    }
     let mut from = 1;
-    let several = reading.schedule.len() > 1;
-    for stretch in reading.schedule.iter().take(MOST_STRETCHES) {
-        let title = match several {
-            true if from == stretch.until_step => format!("Step {from}"),
-            true => format!("Steps {from} to {}", stretch.until_step),
-            false => "Weighted fragments".to_owned(),
-        };
-        caption(ui, &title);
-        parts(ui, stretch);
+    for (index, stretch) in reading.schedule.iter().enumerate() {
+        let is_chosen = chosen == Some(index);
+        if index < MOST_STRETCHES || is_chosen {
+            match count {
+                1 => drop(caption(ui, "Weighted fragments")),
+                _ if ui
+                    .selectable_label(is_chosen, RichText::new(steps(from, stretch.until_step)).small())
+                    .on_hover_text("Shows the tokens and the chunk borders of these steps.")
+                    .clicked() =>
+                {
+                    cx.outbox.send(Command::ShowTokensAt(from));
+                }
+                _ => {}
+            }
+            parts(ui, stretch);
+        }
         from = stretch.until_step + 1;
     }
-    if reading.schedule.len() > MOST_STRETCHES {
-        let more = format!("and {} more changes", reading.schedule.len() - MOST_STRETCHES);
+    if count > MOST_STRETCHES {
+        let more = format!("and {} more changes", count - MOST_STRETCHES);
         ui.label(RichText::new(more).small().color(theme::tokens(ui).faint));
     }
+}
+
+/// The step whose tokens are shown, for prompts that change on the way.
+fn choice(ui: &mut Ui, cx: &Cx<'_>, step: u32) {
+    let steps = cx.workbench.document().sampling.steps.max(1);
+    ui.horizontal(|ui| {
+        let label = caption(ui, "Tokens and chunk borders at step");
+        let mut chosen = step;
+        let value = egui::DragValue::new(&mut chosen).range(1..=steps).speed(0.1);
+        if ui.add(value).labelled_by(label.id).changed() {
+            cx.outbox.send(Command::ShowTokensAt(chosen));
+        }
+        caption(ui, &format!("of {steps}"));
+    });
+}
+
+fn steps(from: u32, until: u32) -> String {
+    if from == until { format!("Step {from}") } else { format!("Steps {from} to {until}") }
 }
 
 fn parts(ui: &mut Ui, stretch: &Stretch) {

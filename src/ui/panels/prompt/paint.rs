@@ -112,8 +112,9 @@ fn tell(shown: &Shown<'_>, near: Option<&Border>) {
     let touched: Vec<&Diagnostic> =
         shown.remarks.iter().filter(|remark| remark.span.start <= byte && byte <= remark.span.end).collect();
     if let Some(border) = near {
+        let when = border.step.map(|step| format!(" at step {step}")).unwrap_or_default();
         let text = format!(
-            "Chunk {} begins here: the model reads {} tokens at a time, and words in different chunks do not know of each other.",
+            "Chunk {} begins here{when}: the model reads {} tokens at a time, and words in different chunks do not know of each other.",
             border.chunk, border.limit
         );
         shown.response.clone().on_hover_text_at_pointer(text);
@@ -157,21 +158,23 @@ struct Border {
     at: usize,
     chunk: usize,
     limit: usize,
+    /// At which step, if the prompt changes on the way.
+    step: Option<u32>,
 }
 
 fn borders(cx: &Cx<'_>, field: Field, text: &str) -> Vec<Border> {
     let Some(read) = cx.workbench.tokens() else { return Vec::new() };
-    // Of a prompt with something to draw, the tokens are those of what was drawn.
     let old = &read.texts[field.index];
-    if crate::prompt::reading::is_dynamic(text) {
-        return Vec::new();
-    }
     let moved = remarks::Moved::new(old, text);
+    let changes = cx.workbench.reader().reading().is_some_and(|reading| reading.schedule.len() > 1);
+    let step = changes.then_some(read.step);
     let mut found = Vec::new();
     for encoder in read.tokens[field.index].parts.iter().filter_map(|encoders| encoders.first()) {
         for (index, chunk) in encoder.chunks.iter().enumerate().skip(1) {
-            let first = chunk.first().and_then(|token| moved.range(&token.span));
-            found.extend(first.map(|span| Border { at: span.start, chunk: index + 1, limit: encoder.limit }));
+            // A chunk that begins in the words of a template begins at no typed word.
+            let first = chunk.first().filter(|token| !token.span.is_empty());
+            let first = first.and_then(|token| moved.range(&token.span));
+            found.extend(first.map(|span| Border { at: span.start, chunk: index + 1, limit: encoder.limit, step }));
         }
     }
     found
