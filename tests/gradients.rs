@@ -15,7 +15,7 @@ use maquette::models::files::ModelFiles;
 use maquette::models::hook::{AttentionHook, Hooks, Site};
 use maquette::models::kernels::{
     Activation, Attending, Conv1x1, Conv3x3, Geometry, GroupNorm, LayerNorm, Linear, attention, doubled, geglu, joined,
-    shifted, sum,
+    multiply_in_bf16, shifted, sum,
 };
 use maquette::models::rng::TorchRng;
 
@@ -279,4 +279,33 @@ fn a_whole_denoising_net_by_latents_and_prompt_and_an_autoencoder() {
     let side = 4 * narrow.factor();
     let worst = difference(&[random(4, &[1, 3, side, side])], 40, encode, encode);
     assert!(worst < 2e-4, "encoded: {worst:e}");
+}
+
+#[test]
+fn in_bf16_they_are_near_those_in_32_bits() {
+    let (pictures, rows) = (random(1, &[2, 40, 9, 7]), random(2, &[2, 30, 40]));
+    let weight = |seed, shape: &[usize]| (as_f32(&random(seed, shape)) * 0.1).unwrap();
+    let by = |is_in_bf16: bool| {
+        multiply_in_bf16(is_in_bf16);
+        let conv = Conv3x3::new(&weight(3, &[50, 40, 3, 3]), None, Geometry::SAME).unwrap();
+        let point = Conv1x1::new(&weight(4, &[50, 40, 1, 1]), None, Geometry::POINT).unwrap();
+        let linear = Linear::new(&weight(5, &[50, 40]), None).unwrap();
+        let attending = Attending { heads: 2, is_causal: false, is_cross: false };
+        let pictures = std::slice::from_ref(&pictures);
+        let found = [
+            gradients(pictures, |xs| conv.forward(&xs[0])),
+            gradients(pictures, |xs| point.forward(&xs[0])),
+            gradients(std::slice::from_ref(&rows), |xs| linear.forward(&xs[0])),
+            gradients(&[rows.clone(), rows.clone(), rows.clone()], |xs| {
+                attention(&xs[0], &xs[1], &xs[2], attending, &mut Hooks::none())
+            }),
+        ];
+        multiply_in_bf16(false);
+        found.concat()
+    };
+    let energy = |xs: Tensor| xs.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+    for (index, (got, want)) in by(true).into_iter().zip(by(false)).enumerate() {
+        let error = (energy((got - &want).unwrap()) / energy(want)).sqrt();
+        assert!(error < 2e-2 && error > 1e-5, "gradient {index}: {error}");
+    }
 }

@@ -167,7 +167,7 @@ fn drag(harness: &mut Window<'_>, name: &str, row: &str) {
 
 #[test]
 fn the_list_has_most_of_the_panel() {
-    for (size, least) in [([1000.0, 700.0], 4), ([1440.0, 900.0], 7)] {
+    for (size, least) in [([1000.0, 700.0], 3), ([1440.0, 900.0], 6)] {
         let root = tempfile::tempdir().unwrap();
         let mut harness = window::window(size, Some(folders(root.path())), quiet(), plausible_output);
         command(&mut harness, "Show library");

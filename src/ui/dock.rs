@@ -32,7 +32,7 @@ impl Default for Layout {
             tiles.insert_container(Container::Linear(Linear::new_binary(dir, [first, second], share)))
         };
         let left = split(LinearDir::Vertical, canvas, preview, 0.62);
-        let right = split(LinearDir::Vertical, prompt, lens, 0.62);
+        let right = split(LinearDir::Vertical, prompt, lens, 0.56);
         let root = split(LinearDir::Horizontal, left, right, 0.70);
         Self(Tree::new(egui::Id::unique("panels"), root, tiles))
     }
