@@ -28,7 +28,8 @@ pub enum Precision {
     Auto,
     /// 32 bits.
     F32,
-    /// 16 bits, wide exponent; on the CPU, where it has such instructions, in linear layers and attention, and 32 bits elsewhere.
+    /// 16 bits, wide exponent; on the CPU, where it has such instructions, in linear layers and attention, with
+    /// tile registers in convolutions too, and 32 bits elsewhere.
     Bf16,
     /// 16 bits.
     F16,

@@ -36,9 +36,13 @@ def main():
     parser.add_argument("--new", action="store_true", help="train one, even if there are shipped models to go on with")
     args = parser.parse_args()
     folder, shipped = args.work / "tokenizer", HERE.parent / "diffusion/tokenizer"
+    if (folder / "vocab.json").exists():
+        print("the work folder's tokenizer is kept")
+        return
     if shipped.exists() and not args.new:
-        shutil.copytree(shipped, folder, dirs_exist_ok=True)
-        return print("the shipped tokenizer is kept")
+        shutil.copytree(shipped, folder)
+        print("the shipped tokenizer is kept")
+        return
     r, world = random.Random(0), World(args.work, 32)
     texts = [world.scene(r).caption for _ in range(20000)] + WORDS * 8
     texts += [template.format(name) for template in CLASS_TEMPLATES for name in NAMES] + [with_article(n) for n in NAMES] * 4

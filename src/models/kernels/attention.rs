@@ -451,10 +451,12 @@ mod tests {
     #[test]
     fn in_pairs_it_is_near_64_bits() {
         // An odd width and odd numbers of keys: the last pairs are half empty.
-        for (queries, keys, width, is_causal) in [(1, 1, 5, false), (130, 130, 7, true), (65, 301, 40, false)] {
+        for (queries, keys, width, is_causal) in
+            [(1, 1, 5, false), (130, 130, 7, true), (65, 301, 40, false), (300, 300, 70, true)]
+        {
             let mut rng = TorchRng::new(queries as u64);
             let mut random = |length: usize| {
-                Tensor::from_vec(rng.randn(length * 2 * width), (1, length, 2 * width), &Device::Cpu).unwrap()
+                Tensor::from_vec(rng.randn(2 * length * 2 * width), (2, length, 2 * width), &Device::Cpu).unwrap()
             };
             let (q, k, v) = (random(queries), random(keys), random(keys));
             let attending = Attending { heads: 2, is_causal, is_cross: queries != keys };

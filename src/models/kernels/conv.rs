@@ -217,6 +217,7 @@ impl<const SIDE: usize> CustomOp1 for Convolve<'_, SIDE> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::multiply_in_bf16;
     use super::*;
     use crate::models::rng::TorchRng;
     use candle_core::Device;
@@ -276,14 +277,18 @@ mod tests {
 
     #[test]
     fn results_are_the_same_bits_with_any_number_of_threads() {
-        let run = |threads: usize| {
+        let run = |threads: usize, is_in_bf16: bool| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let ones = |shape: &[usize]| TorchRng::new(3).randn(shape.iter().product());
             let tensor = |shape: &[usize]| Tensor::from_vec(ones(shape), shape, &Device::Cpu).unwrap();
-            let conv = Conv3x3::new(&tensor(&[40, 30, 3, 3]), Some(&tensor(&[40])), Geometry::SAME).unwrap();
+            multiply_in_bf16(is_in_bf16);
+            let conv = Conv3x3::new(&tensor(&[400, 30, 3, 3]), Some(&tensor(&[400])), Geometry::SAME).unwrap();
+            multiply_in_bf16(false);
             pool.install(|| conv.forward(&tensor(&[2, 30, 40, 40])).unwrap().flatten_all().unwrap().to_vec1::<f32>())
                 .unwrap()
         };
-        assert_eq!(run(1), run(3));
+        for is_in_bf16 in [false, true] {
+            assert_eq!(run(1, is_in_bf16), run(3, is_in_bf16));
+        }
     }
 }

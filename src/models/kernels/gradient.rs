@@ -162,8 +162,8 @@ pub(super) fn of_linear(numbers: Vec<f32>, inputs: usize, gradient: &Tensor) -> 
     Linear::new(&weight.t()?.contiguous()?, None)?.forward(gradient)
 }
 
-/// Through a convolution with weights `forward` (outputs, inputs, taps) of pictures of these sides (batch, inputs, h, w): the same taps, turned round, over the gradient, with
-/// zeros where the convolution took steps of more than a pixel.
+/// Through a convolution with weights `forward` (outputs, inputs, taps) of pictures of these sides (batch, inputs, h, w): the same
+/// taps, turned round, over the gradient, with zeros where the convolution took steps of more than a pixel.
 pub(super) fn of_conv<const SIDE: usize>(
     forward: &[f32],
     dims: &[usize],

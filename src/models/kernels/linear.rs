@@ -378,10 +378,15 @@ mod tests {
     #[test]
     fn a_row_is_the_same_bits_alone_and_among_others() {
         let random = |count: usize| TorchRng::new(1).randn(count);
-        let linear = Linear::new(&Tensor::from_vec(random(40 * 50), (40, 50), &Device::Cpu).unwrap(), None).unwrap();
-        let xs = Tensor::from_vec(random(900 * 50), (900, 50), &Device::Cpu).unwrap();
-        let all: Vec<Vec<f32>> = linear.forward(&xs).unwrap().to_vec2().unwrap();
-        let alone: Vec<Vec<f32>> = linear.forward(&xs.narrow(0, 899, 1).unwrap()).unwrap().to_vec2().unwrap();
-        assert_eq!(all[899], alone[0]);
+        let weight = Tensor::from_vec(random(40 * 50), (40, 50), &Device::Cpu).unwrap();
+        let xs = Tensor::from_vec(random(2000 * 50), (2000, 50), &Device::Cpu).unwrap();
+        for is_in_bf16 in [false, true] {
+            multiply_in_bf16(is_in_bf16);
+            let linear = Linear::new(&weight, None).unwrap();
+            multiply_in_bf16(false);
+            let all: Vec<Vec<f32>> = linear.forward(&xs).unwrap().to_vec2().unwrap();
+            let alone: Vec<Vec<f32>> = linear.forward(&xs.narrow(0, 1999, 1).unwrap()).unwrap().to_vec2().unwrap();
+            assert_eq!(all[1999], alone[0]);
+        }
     }
 }

@@ -98,11 +98,14 @@ impl Word for Pair {
     }
 }
 
-/// The bits of a number whose upper half is the nearest number in bf16; ties go to the even one.
+/// The bits of a number whose upper half is the nearest number in bf16; ties go to the even one. What is no number stays none.
 #[inline(always)]
 pub(super) fn rounded(number: f32) -> u32 {
+    /// Set in what is no number.
+    const QUIET: u32 = 0x0040_0000;
     let bits = number.to_bits();
-    bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
+    let nearest = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    if number.is_nan() { bits | QUIET } else { nearest }
 }
 
 /// The part of a tile that has `R` rows.
@@ -164,8 +167,8 @@ thread_local! {
     static IN_PAIRS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sets whether linear layers that this thread loads, and attention that it computes, multiply in bf16 from now on. Sums, and all
-/// other operations, stay in 32 bits.
+/// Sets whether linear layers that this thread loads, convolutions too where there are tile registers, and attention that it computes
+/// multiply in bf16 from now on. Sums, and all other operations, stay in 32 bits.
 pub fn multiply_in_bf16(wanted: bool) {
     IN_PAIRS.set(wanted);
 }
@@ -188,11 +191,19 @@ mod tests {
     fn numbers_are_rounded_as_bf16_is() {
         for i in 0..100_000u32 {
             let number = f32::from_bits(i.wrapping_mul(2_654_435_761));
-            if number.is_finite() {
+            if !number.is_nan() {
                 let pair = Pair::of(|k| if k == 0 { number } else { -number });
                 let want = [number, -number].map(|number| u32::from(bf16::from_f32(number).to_bits()));
                 assert_eq!([pair.0 & 0xffff, pair.0 >> 16], want, "{number}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        for bits in [0x7f80_0001, 0x7fc0_0000, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
+            let pair = Pair::of(|_| f32::from_bits(bits));
+            assert!(pair.numbers().iter().all(|number| number.is_nan()), "{bits:x}");
         }
     }
 

@@ -31,10 +31,15 @@ impl AttentionHead for Head {
         for (key, to) in keys.chunks(sizes.channels).take(sizes.keys).zip(packed.chunks_exact_mut(width)) {
             round(&key[..sizes.width], to);
         }
-        let (mut channels, mut rounded) = (vec![bf16::ZERO; Self::rows(sizes) * row], vec![bf16::ZERO; sizes.width]);
-        for (key, value) in values.chunks(sizes.channels).take(sizes.keys).enumerate() {
-            round(&value[..sizes.width], &mut rounded);
-            channels.iter_mut().skip(key).step_by(row).zip(&rounded).for_each(|(to, from)| *to = *from);
+        let mut channels = vec![bf16::ZERO; Self::rows(sizes) * row];
+        for first in (0..sizes.keys).step_by(DEPTH) {
+            let count = DEPTH.min(sizes.keys - first);
+            let mut together = [0f32; DEPTH];
+            for (channel, to) in channels.chunks_exact_mut(row).take(sizes.width).enumerate() {
+                let value = |key: usize| values[(first + key) * sizes.channels + channel];
+                (0..count).for_each(|key| together[key] = value(key));
+                round(&together[..count], &mut to[first..first + count]);
+            }
         }
         Self { keys: packed, values: channels, sizes }
     }

@@ -104,7 +104,7 @@ impl<const TAPS: usize> Sizes<TAPS> {
 
     /// How pictures are cut.
     fn cut(self) -> Cut {
-        let held = HELD / self.inputs.div_ceil(Pair::DEPTH);
+        let held = HELD / (self.inputs.div_ceil(DEPTH) * WORDS);
         let rows = (held / self.stride()).saturating_sub(2 * Self::MARGIN).clamp(1, self.height);
         let rows = self.height.div_ceil(self.height.div_ceil(rows));
         let picture = (rows + 2 * Self::MARGIN) * self.stride();

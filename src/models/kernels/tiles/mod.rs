@@ -6,7 +6,7 @@
 mod attention;
 mod conv;
 mod linear;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 mod registers;
 
 pub(super) use attention::Head;
@@ -36,9 +36,9 @@ pub(super) struct Aligned<T>(pub(super) T);
 
 /// Whether this processor has tile registers and the system lets us use them.
 pub(super) fn are_there() -> bool {
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
     return registers::are_there();
-    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")))]
     false
 }
 
@@ -85,17 +85,20 @@ impl Steps {
 fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out: &mut Block) {
     let count = right.steps.starts.len();
     if count == 0 {
-        return if adds {
-        } else {
-            out.fill([0.0; SIDE])
-        };
+        if !adds {
+            out.fill([0.0; SIDE]);
+        }
+        return;
     }
     assert!(
-        (count - 1) * left.step + (SIDE - 1) * left.row + DEPTH <= left.numbers.len()
+        left.row <= left.numbers.len()
+            && left.step <= left.numbers.len()
+            && right.row <= right.pairs.len()
+            && (count - 1) * left.step + (SIDE - 1) * left.row + DEPTH <= left.numbers.len()
             && right.steps.last + (WORDS - 1) * right.row + SIDE <= right.pairs.len(),
         "panels are as deep as the steps that are taken through them"
     );
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
     if registers::are_there() {
         #[expect(
             unsafe_code,

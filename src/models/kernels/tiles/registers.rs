@@ -47,7 +47,8 @@ fn is_allowed() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
-/// Sets the shapes of this thread's registers; nothing else in the program does.
+/// Sets the shapes of this thread's registers, once: nothing else that the program runs does, since it asks candle for no quantized
+/// products.
 fn prepare() {
     thread_local! {
         static IS_PREPARED: Cell<bool> = const { Cell::new(false) };
