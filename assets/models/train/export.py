@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPTextModel
 
 from train_clip import MEAN, STD
-from train_unet import SCHEDULER
+from train_unet import SCHEDULER, SHIPPED
 from world import COLOURS, HERE, World, work_folder
 
 # File, background, and things as (name, style, centre x, centre y, size), in pixels of 512.
@@ -59,14 +59,16 @@ def fill_clip(work: Path, folder: Path):
 
 
 def fill_diffusion(work: Path, folder: Path):
-    vae = "decoder/vae" if (work / "decoder/vae").exists() else "autoencoder/vae"
-    for name, kind, source in (("unet", UNet2DConditionModel, "denoiser/unet"), ("vae", AutoencoderKL, vae)):
-        model = kind.from_pretrained(work / source)
+    # What was not trained in this work folder is the shipped model's, as the denoiser's training has it.
+    newest = lambda *folders: next(folder for folder in folders if folder.exists())
+    vae = newest(work / "decoder/vae", work / "autoencoder/vae", SHIPPED / "vae")
+    for name, kind, source in (("unet", UNet2DConditionModel, work / "denoiser/unet"), ("vae", AutoencoderKL, vae)):
+        model = kind.from_pretrained(source)
         model.save_pretrained(folder / name)
         save_file(tensors_of(model), folder / name / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
         config = json.loads((folder / name / "config.json").read_text())
         write_json(folder / name / "config.json", {k: v for k, v in config.items() if k != "_name_or_path"})
-    text = CLIPTextModel.from_pretrained(work / "denoiser/text_encoder")
+    text = CLIPTextModel.from_pretrained(newest(work / "denoiser/text_encoder", SHIPPED / "text_encoder"))
     text.save_pretrained(folder / "text_encoder")
     save_file(tensors_of(text), folder / "text_encoder/model.safetensors", metadata={"format": "pt"})
     shutil.copytree(work / "tokenizer", folder / "tokenizer")
