@@ -182,7 +182,7 @@ fn pair_up<const TAPS: usize>(
     pairs: &mut [Pair],
 ) {
     let Sizes { inputs, height, width, .. } = sizes;
-    let margin = Sizes::<TAPS>::MARGIN;
+    let (margin, zeros) = (Sizes::<TAPS>::MARGIN, vec![0f32; width]);
     wide(
         #[inline(always)]
         || {
@@ -206,23 +206,13 @@ fn pair_up<const TAPS: usize>(
                         left.fill(Pair::default());
                         right.fill(Pair::default());
                         let upper = &upper[y * width..][..width];
-                        match lower.map(|lower| &lower[y * width..][..width]) {
-                            Some(lower) => {
-                                for ((to, upper), lower) in to.iter_mut().zip(upper).zip(lower) {
-                                    *to = Pair::of(
-                                        #[inline(always)]
-                                        |k| if k == 0 { *upper } else { *lower },
-                                    );
-                                }
-                            }
-                            None => {
-                                for (to, upper) in to.iter_mut().zip(upper) {
-                                    *to = Pair::of(
-                                        #[inline(always)]
-                                        |k| if k == 0 { *upper } else { 0.0 },
-                                    );
-                                }
-                            }
+                        // The last of an odd number of channels is alone.
+                        let lower = lower.map_or(&zeros[..], |lower| &lower[y * width..][..width]);
+                        for ((to, upper), lower) in to.iter_mut().zip(upper).zip(lower) {
+                            *to = Pair::of(
+                                #[inline(always)]
+                                |k| if k == 0 { *upper } else { *lower },
+                            );
                         }
                     }
                 }
@@ -256,7 +246,6 @@ fn compute<const TAPS: usize>(
             let rows = planes[0].len() / width;
             for column in (0..rows * stride).step_by(SIDE) {
                 let right = Right { pairs: &right.pairs[picture * cut.picture + column..], ..right };
-
                 multiply(left, right, false, &mut block.0);
                 for ((plane, sums), bias) in planes.iter_mut().zip(&block.0).zip(&bias[first + here.start..]) {
                     put(sums, *bias, column, stride, width, plane);
