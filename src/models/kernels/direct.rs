@@ -6,8 +6,9 @@ use pulp::Arch;
 
 use super::conv::Geometry;
 use super::product::Panels;
-use super::product::{COLUMNS, ROWS, Room, ZERO, add_product};
+use super::product::{COLUMNS, ROWS, Room, ZERO};
 use super::turns::in_turns;
+use super::word::Word;
 use crate::base::task::TaskCx;
 
 /// Places of the output that are computed together.
@@ -122,7 +123,7 @@ fn compute<const SIDE: usize>(
                     let used = sizes.outputs - (first_panel + panel) * ROWS;
                     let rows = weight.get(at, count * taps * ROWS, &mut buffer);
                     for (columns, sum) in unfolded.chunks_exact(size).zip(&mut sums[panel * columns..]) {
-                        add_product(arch, rows, &columns[..count * taps * COLUMNS], used, sum);
+                        f32::add_product(arch, rows, &columns[..count * taps * COLUMNS], used, sum);
                     }
                 }
             }

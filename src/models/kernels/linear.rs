@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
 use pulp::Arch;
 
 use super::gradient::{of_linear, traced};
-use super::product::{COLUMNS, Panels, Pause, ROWS, Room, ZERO, pack, word};
+use super::product::{COLUMNS, LINE, Panels, Pause, ROWS, Room, ZERO, pack, word};
 use super::simd::wide;
 use super::tiles;
 use super::turns::in_turns;
@@ -95,17 +95,31 @@ impl Weight {
 trait Words<T>: Sync {
     /// `count` of them from number `first` on; `buffer` is where they are if they have to be converted.
     fn words<'a>(&'a self, first: usize, count: usize, buffer: &'a mut Vec<f32>) -> &'a [T];
+
+    /// The same if they need no conversion, or none.
+    fn ahead(&self, first: usize, count: usize) -> &[T];
 }
 
 impl Words<f32> for Panels {
     fn words<'a>(&'a self, first: usize, count: usize, buffer: &'a mut Vec<f32>) -> &'a [f32] {
         self.get(first, count, buffer)
     }
+
+    fn ahead(&self, first: usize, count: usize) -> &[f32] {
+        match self {
+            Self::Full(numbers) => numbers.get(first..first + count).unwrap_or_default(),
+            Self::Half(_) => &[],
+        }
+    }
 }
 
 impl Words<Pair> for Vec<Pair> {
     fn words<'a>(&'a self, first: usize, count: usize, _: &'a mut Vec<f32>) -> &'a [Pair] {
         &self[first..first + count]
+    }
+
+    fn ahead(&self, first: usize, count: usize) -> &[Pair] {
+        self.get(first..first + count).unwrap_or_default()
     }
 }
 
@@ -276,13 +290,18 @@ fn multiply<T: Word>(panels: &[T], weight: &impl Words<T>, packed: &Packed, want
     let (words, arch) = (packed.inputs.div_ceil(T::DEPTH), Arch::new());
     let (first, width, mut buffer) = (wanted.start, wanted.len(), Vec::new());
     for column in (0..width).step_by(COLUMNS) {
+        let next = weight.ahead((first + column + COLUMNS) * words, COLUMNS * words);
         let weight = weight.words((first + column) * words, COLUMNS * words, &mut buffer);
+        // Weights that a few rows pass through come from memory hardly as fast as they are multiplied: the next ones are fetched meanwhile.
+        let mut ahead = next;
         let here = COLUMNS.min(width - column);
         let bias = &packed.bias[first + column..][..here];
         for (panel, out) in panels.chunks_exact(ROWS * words).zip(out.chunks_mut(ROWS * width)) {
             let mut tile = ZERO;
             for (rows, columns) in panel.chunks(DEPTH * ROWS).zip(weight.chunks(DEPTH * COLUMNS)) {
-                T::add_product(arch, rows, columns, out.len() / width, &mut tile);
+                let (now, later) = ahead.split_at(ahead.len().min(rows.len() / ROWS * LINE));
+                T::add_product_and_fetch(arch, rows, columns, out.len() / width, now, &mut tile);
+                ahead = later;
             }
             for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
                 let out = &mut out[column..][..here];

@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
-use super::simd::wide;
+use super::simd::{fetch, wide};
 use super::word::Word;
 use crate::models::error::Result;
 
@@ -25,36 +25,44 @@ pub(super) type Tile = [[f32; COLUMNS]; ROWS];
 /// A tile of zeros.
 pub(super) const ZERO: Tile = [[0.0; COLUMNS]; ROWS];
 
+/// Words of a line of the processor's cache.
+pub(super) const LINE: usize = 16;
+
 /// Adds the product of one panel of rows and one panel of columns, of the same depth, to `out`. Only the first `used` rows need be
 /// right, which saves time where a panel is not full.
-pub(super) fn add_product(arch: Arch, rows: &[f32], columns: &[f32], used: usize, out: &mut Tile) {
-    arch.dispatch(AddProduct { rows, columns, used, out });
+/// Meanwhile the processor fetches what is `ahead`, a [`LINE`] for each number of a row.
+pub(super) fn add_product(arch: Arch, rows: &[f32], columns: &[f32], used: usize, ahead: &[f32], out: &mut Tile) {
+    match ahead.is_empty() {
+        true => arch.dispatch(AddProduct::<false> { rows, columns, used, ahead, out }),
+        false => arch.dispatch(AddProduct::<true> { rows, columns, used, ahead, out }),
+    }
 }
 
-struct AddProduct<'a> {
+struct AddProduct<'a, const FETCHES: bool> {
     rows: &'a [f32],
     columns: &'a [f32],
     used: usize,
+    ahead: &'a [f32],
     out: &'a mut Tile,
 }
 
-impl WithSimd for AddProduct<'_> {
+impl<const FETCHES: bool> WithSimd for AddProduct<'_, FETCHES> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { rows, columns, used, out } = self;
+        let Self { rows, columns, used, ahead, out } = self;
         // As many sums as there are registers for.
         if S::F32_LANES >= COLUMNS / 2 {
             return match used {
-                ..=4 => add_part::<S, 4>(simd, rows, columns, 0, 0, out),
-                5..=8 => add_part::<S, 8>(simd, rows, columns, 0, 0, out),
-                _ => add_part::<S, ROWS>(simd, rows, columns, 0, 0, out),
+                ..=4 => add_part::<S, 4, FETCHES>(simd, rows, columns, [0, 0], ahead, out),
+                5..=8 => add_part::<S, 8, FETCHES>(simd, rows, columns, [0, 0], ahead, out),
+                _ => add_part::<S, ROWS, FETCHES>(simd, rows, columns, [0, 0], ahead, out),
             };
         }
         for row in (0..used.min(ROWS)).step_by(ROWS / 2) {
             for column in (0..COLUMNS).step_by(2 * S::F32_LANES) {
-                add_part::<S, { ROWS / 2 }>(simd, rows, columns, row, column, out);
+                add_part::<S, { ROWS / 2 }, FETCHES>(simd, rows, columns, [row, column], ahead, out);
             }
         }
     }
@@ -62,17 +70,20 @@ impl WithSimd for AddProduct<'_> {
 
 /// The part of a tile that has `R` rows and two registers of columns and begins at `row` and `column`.
 #[inline(always)]
-fn add_part<S: Simd, const R: usize>(
+fn add_part<S: Simd, const R: usize, const FETCHES: bool>(
     simd: S,
     rows: &[f32],
     columns: &[f32],
-    row: usize,
-    column: usize,
+    [row, column]: [usize; 2],
+    ahead: &[f32],
     out: &mut Tile,
 ) {
     let lanes = S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); 2]; R];
-    for (a, b) in rows.as_chunks::<ROWS>().0.iter().zip(columns.as_chunks::<COLUMNS>().0) {
+    for (i, (a, b)) in rows.as_chunks::<ROWS>().0.iter().zip(columns.as_chunks::<COLUMNS>().0).enumerate() {
+        if FETCHES {
+            fetch(ahead.as_ptr().wrapping_add(i * LINE));
+        }
         let [low, high] = *S::as_simd_f32s(&b[column..column + 2 * lanes]).0 else { return };
         for (a, sums) in a[row..row + R].iter().zip(&mut sums) {
             let a = simd.splat_f32s(*a);
@@ -234,9 +245,9 @@ mod tests {
             let number = |i: usize| ((i * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5;
             let rows: Vec<f32> = (0..depth * ROWS).map(number).collect();
             let columns: Vec<f32> = (0..depth * COLUMNS).map(|i| number(i + 77)).collect();
-            for used in [1, 4, 5, 7, 8, 9, ROWS] {
+            for (used, ahead) in [(1, 0), (4, 1), (5, 0), (7, 1), (8, 0), (9, 1), (ROWS, 0)] {
                 let mut out = [[1.0; COLUMNS]; ROWS];
-                add_product(Arch::new(), &rows, &columns, used, &mut out);
+                add_product(Arch::new(), &rows, &columns, used, &[0.0][..ahead], &mut out);
                 for (row, out) in out.iter().enumerate().take(used) {
                     for (column, got) in out.iter().enumerate() {
                         let products = (0..depth)

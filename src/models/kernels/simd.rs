@@ -8,6 +8,19 @@ pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
+/// Asks the processor for the line of memory at `place`, to be read soon; any place will do.
+#[inline(always)]
+pub(super) fn fetch<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "the library takes pointers")]
+    // Safety: nothing is read that the program could see, and places outside memory are passed over.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// e^x to 2e-7 of its value (Cephes `expf`), without branches or conversions so that the compiler can use wide registers.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {

@@ -10,9 +10,10 @@ use pulp::Arch;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use super::product::{COLUMNS, Panels, ROWS, Room, ZERO, add_product};
+use super::product::{COLUMNS, Panels, ROWS, Room, ZERO};
 use super::simd::wide;
 use super::turns::in_turns;
+use super::word::Word;
 use crate::base::task::TaskCx;
 
 /// Side of a tile of the output.
@@ -287,7 +288,7 @@ fn multiply(
                         for output in 0..outputs {
                             let filters = &filters[(place * outputs + output) * step..][..channels * ROWS];
                             let used_rows = sizes.outputs - (first + output) * ROWS;
-                            add_product(
+                            f32::add_product(
                                 arch,
                                 filters,
                                 columns,

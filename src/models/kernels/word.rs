@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use pulp::Arch;
 
-use super::product::{self, COLUMNS, ROWS, Tile};
-use super::simd::wide;
+use super::product::{self, COLUMNS, LINE, ROWS, Tile};
+use super::simd::{fetch, wide};
 
 /// One or more numbers of a panel that lie behind each other along its depth.
 pub(super) trait Word: Copy + Default + Send + Sync + 'static {
@@ -19,7 +19,19 @@ pub(super) trait Word: Copy + Default + Send + Sync + 'static {
     fn panel<'a>(rows: &'a [[f32; COLUMNS]], buffer: &'a mut Vec<Self>) -> &'a [Self];
 
     /// As [`product::add_product`].
-    fn add_product(arch: Arch, rows: &[Self], columns: &[Self], used: usize, out: &mut Tile);
+    fn add_product(arch: Arch, rows: &[Self], columns: &[Self], used: usize, out: &mut Tile) {
+        Self::add_product_and_fetch(arch, rows, columns, used, &[], out);
+    }
+
+    /// The same, while the processor fetches what is `ahead`, a line for each word of a row.
+    fn add_product_and_fetch(
+        arch: Arch,
+        rows: &[Self],
+        columns: &[Self],
+        used: usize,
+        ahead: &[Self],
+        out: &mut Tile,
+    );
 }
 
 impl Word for f32 {
@@ -34,8 +46,15 @@ impl Word for f32 {
         rows.as_flattened()
     }
 
-    fn add_product(arch: Arch, rows: &[Self], columns: &[Self], used: usize, out: &mut Tile) {
-        product::add_product(arch, rows, columns, used, out);
+    fn add_product_and_fetch(
+        arch: Arch,
+        rows: &[Self],
+        columns: &[Self],
+        used: usize,
+        ahead: &[Self],
+        out: &mut Tile,
+    ) {
+        product::add_product(arch, rows, columns, used, ahead, out);
     }
 }
 
@@ -80,7 +99,14 @@ impl Word for Pair {
         panel
     }
 
-    fn add_product(_: Arch, rows: &[Self], columns: &[Self], used: usize, out: &mut Tile) {
+    fn add_product_and_fetch(
+        _: Arch,
+        rows: &[Self],
+        columns: &[Self],
+        used: usize,
+        ahead: &[Self],
+        out: &mut Tile,
+    ) {
         let (rows, columns) = (rows.as_chunks::<ROWS>().0, columns.as_chunks::<COLUMNS>().0);
         #[cfg(target_arch = "x86_64")]
         if can_multiply_pairs() {
@@ -88,9 +114,9 @@ impl Word for Pair {
             // Safety: it has what the function wants.
             return unsafe {
                 match used {
-                    ..=4 => add_part::<4>(rows, columns, out),
-                    5..=8 => add_part::<8>(rows, columns, out),
-                    _ => add_part::<ROWS>(rows, columns, out),
+                    ..=4 => add_part::<4>(rows, columns, ahead, out),
+                    5..=8 => add_part::<8>(rows, columns, ahead, out),
+                    _ => add_part::<ROWS>(rows, columns, ahead, out),
                 }
             };
         }
@@ -111,7 +137,7 @@ pub(super) fn rounded(number: f32) -> u32 {
 /// The part of a tile that has `R` rows.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn add_part<const R: usize>(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], out: &mut Tile) {
+fn add_part<const R: usize>(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], ahead: &[Pair], out: &mut Tile) {
     use std::arch::x86_64::{
         __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
         _mm512_storeu_ps,
@@ -119,7 +145,10 @@ fn add_part<const R: usize>(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], 
     /// Words of a register.
     const LANES: usize = COLUMNS / 2;
     let mut sums = [[_mm512_setzero_ps(); 2]; R];
-    for (row, columns) in rows.iter().zip(columns) {
+    for (i, (row, columns)) in rows.iter().zip(columns).enumerate() {
+        if let Some(line) = ahead.get(i * LINE) {
+            fetch(line);
+        }
         #[expect(unsafe_code, reason = "the library has no safe way to read pairs into registers")]
         // Safety: both halves of `columns` are as long as a register, and any bits are pairs.
         let halves: [__m512bh; 2] = unsafe { std::mem::transmute_copy(columns) };
