@@ -33,6 +33,8 @@ const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 /// open_clip's file of merges.
 const BPE_FILES: [&str; 2] = ["bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"];
+/// Tokens of single bytes; CLIP has as many again for ends of words.
+const BYTES: usize = 256;
 /// Merges of CLIP's vocabulary of 49408 tokens.
 const OPENAI_MERGES: usize = 49152 - 256 - 2;
 /// Longer than any file of merges, in bytes.
@@ -280,6 +282,10 @@ fn read(files: &ModelFiles) -> Result<(&'static str, Tokenizer)> {
         let vocabulary: HashMap<String, u32> = files.read_json("vocab.json")?;
         let merges = files.read("merges.txt")?;
         let merges = pairs(&String::from_utf8_lossy(&merges));
+        if merges.is_empty() && vocabulary.len() > 2 * BYTES + 2 {
+            let reason = "it holds no merges, and vocab.json has words that are made by them: download it again";
+            return Err(bad_file(files, "merges.txt", &reason.into()));
+        }
         return Ok(("vocab.json", assemble(files, "merges.txt", vocabulary, merges)?));
     }
     let file = BPE_FILES.into_iter().find(|file| files.has(file)).unwrap_or(BPE_FILES[0]);
