@@ -37,6 +37,8 @@ const BPE_FILES: [&str; 2] = ["bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_
 const BYTES: usize = 256;
 /// Merges of CLIP's vocabulary of 49408 tokens.
 const OPENAI_MERGES: usize = 49152 - 256 - 2;
+/// Letters of what a tokenizer says about its file.
+const LONGEST_REASON: usize = 300;
 /// Longer than any file of merges, in bytes.
 const LONGEST_MERGES: u64 = 1 << 25;
 
@@ -262,7 +264,9 @@ fn optional_json<T: serde::de::DeserializeOwned + Default>(files: &ModelFiles, f
 }
 
 fn bad_file(files: &ModelFiles, file: &str, error: &tokenizers::Error) -> ModelError {
-    ModelError::BadFile { path: files.path_of(file), reason: error.to_string() }
+    // What is damaged may be one word as long as the file.
+    let reason = error.to_string().chars().take(LONGEST_REASON).collect();
+    ModelError::BadFile { path: files.path_of(file), reason }
 }
 
 type Merges = Vec<(String, String)>;

@@ -224,6 +224,10 @@ fn tokenizers_are_read() {
     ] {
         spoiled("clip/quick", &[file], |folder| std::fs::write(folder.join(file), text).unwrap());
     }
+    let folder = copied("clip/quick");
+    std::fs::write(folder.path().join("merges.txt"), format!("a {}", "b".repeat(1 << 20))).unwrap();
+    let problems = problems(folder.path());
+    assert!(problems.len() == 1 && problems[0].len() < 1000, "a message is to be read");
     spoiled("diffusion/sd1", &["tokenizer", "vocab.json"], |folder| {
         std::fs::write(folder.join("tokenizer/vocab.json"), "{").unwrap();
     });
