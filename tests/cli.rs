@@ -368,6 +368,8 @@ fn bad_models_and_numbers_are_refused() {
     check(&["--guidance-rescale", "nan"], "rescale");
     check(&["--noise", &sample()], "safetensors");
     check(&["--noise", &text(&folder.path("missing"))], "cannot read noise");
+    #[cfg(unix)]
+    check(&["--noise", "/dev/zero"], "no ordinary file");
     check(&["--noise", &sample(), "--count", "2"], "--count");
     check(&["--save-latents", &text(&folder.path("nowhere/l.safetensors"))], "no such folder");
     check(&["--size", "12"], "WIDTHxHEIGHT");

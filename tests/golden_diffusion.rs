@@ -28,6 +28,8 @@ use maquette::models::tokenizer::ClipTokenizer;
 use maquette::pipelines::Diffusion;
 use serde_json::Value;
 
+#[path = "golden/brownian.rs"]
+mod brownian;
 #[path = "golden/samplers.rs"]
 mod samplers;
 
@@ -194,7 +196,7 @@ fn walk_through(case: &Value, config: &SchedulerConfig) -> (Walk, Vec<Vec<f64>>)
         let shift = walk.timesteps()[index] / 2000.0;
         let seen = walk.net_input(&sample, index).unwrap();
         let answer = (((seen * 0.4).unwrap() + waves).unwrap() + shift).unwrap();
-        let noise = walk.wants_noise(index).then(|| rng.randn_tensor(16, &Device::Cpu).unwrap());
+        let noise = walk.fresh(index).map(|_| rng.randn_tensor(16, &Device::Cpu).unwrap());
         sample = walk.step(&answer, index, &sample, noise.as_ref()).unwrap().sample;
         samples.push(numbers(&sample));
     }

@@ -9,6 +9,10 @@ use candle_core::{DType, Device, Tensor};
 use maquette::analysis::Clip;
 use maquette::base::cancel::CancelFlag;
 use maquette::base::task::{Progress, TaskCx, TaskHost};
+use maquette::engine::options::{DeviceChoice, EngineOptions};
+use maquette::engine::{Backend, CandleBackend};
+use maquette::job::spec::{EmbedInputs, EmbedSpec};
+use maquette::job::{JobSpec, ModelRef};
 use maquette::models::ModelError;
 use maquette::models::files::ModelFiles;
 use maquette::models::kernels::{Conv3x3, Geometry, Linear};
@@ -78,6 +82,51 @@ fn every_tensor_of_a_model_is_a_pause() {
     check("diffusion", all - 1, |cx| Diffusion::load(&sd, DType::F32, &Device::Cpu, cx)?.keeping_parts(cx));
     let clip = golden("clip/quick");
     check("CLIP", tensors(&clip, "model.safetensors") - 2, |cx| Clip::load(&clip, DType::F32, &Device::Cpu, cx));
+}
+
+/// Runs the same job at one of its pauses.
+struct Nested<'a> {
+    backend: &'a dyn Backend,
+    spec: &'a JobSpec,
+    at: usize,
+    pauses: Cell<usize>,
+}
+
+impl TaskHost for Nested<'_> {
+    fn progress(&self, _: Progress) {}
+
+    fn wants_progress(&self) -> bool {
+        false
+    }
+
+    fn serve_urgent(&self) {
+        self.pauses.set(self.pauses.get() + 1);
+        if self.pauses.get() == self.at {
+            self.backend.run(self.spec, &TaskCx::detached()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_model_that_a_job_in_a_pause_has_loaded_is_not_loaded_again() {
+    let options = EngineOptions { device: DeviceChoice::Cpu, ..EngineOptions::default() };
+    let backend = CandleBackend::boxed(&options).unwrap();
+    let model = ModelRef(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/clip/quick").display().to_string());
+    let spec = JobSpec::Embed(EmbedSpec { model, inputs: EmbedInputs::Texts(vec!["a red cube".to_owned()]) });
+    let pauses = |at: usize| {
+        let host = Nested { backend: &*backend, spec: &spec, at, pauses: Cell::new(0) };
+        let made = backend.run(&spec, &TaskCx::new(CancelFlag::default(), &host)).unwrap();
+        (host.pauses.get(), made)
+    };
+    let (all, first) = pauses(usize::MAX);
+    let (without_loading, _) = pauses(usize::MAX);
+    assert!(all > without_loading + 10, "{all} pauses, {without_loading} without loading");
+    for at in [1, 5, 10] {
+        backend.release_memory();
+        let (made, same) = pauses(at);
+        assert_eq!(made, at + without_loading, "loading ends at the pause in which somebody else has done it");
+        assert_eq!(format!("{same:?}"), format!("{first:?}"));
+    }
 }
 
 #[test]

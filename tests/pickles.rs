@@ -234,3 +234,22 @@ fn what_is_no_textual_inversion_is_refused() {
         assert!(Embedding::load(&path).is_err(), "{name}");
     }
 }
+
+#[test]
+fn a_packed_text_of_a_picture_costs_no_more_than_a_word_can_need() {
+    use base64::Engine;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mood.png");
+    let load = |text: &str| {
+        let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 1, 1);
+        encoder.add_ztxt_chunk("sd-ti-embedding".to_owned(), text.to_owned()).unwrap();
+        encoder.write_header().unwrap().write_image_data(&[0]).unwrap();
+        Embedding::load(&path).map_err(|error| error.to_string())
+    };
+    let word = r#"{"name": "mood", "string_to_param": {"*": [[0.5, 1.0]]}}"#;
+    let word = load(&base64::engine::general_purpose::STANDARD.encode(word)).unwrap();
+    assert_eq!((word.name.as_str(), word.len()), ("mood", 1));
+    let error = load(&"A".repeat(100 << 20)).unwrap_err();
+    assert!(std::fs::metadata(&path).unwrap().len() < 1 << 20, "the file itself is small");
+    assert!(error.contains("has no text"), "{error}");
+}

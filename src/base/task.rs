@@ -119,6 +119,42 @@ impl TaskHost for Stretches<'_> {
     }
 }
 
+/// A piece of a task that also stops at the first pause after which nobody needs it any more.
+pub struct Until<'a> {
+    task: &'a TaskCx<'a>,
+    is_needless: &'a dyn Fn() -> bool,
+    cancel: CancelFlag,
+}
+
+impl<'a> Until<'a> {
+    /// A piece of the task that `cx` was handed to, which stops as soon as `is_needless`: what runs in its pauses may have made it so.
+    pub fn of(cx: &'a TaskCx<'a>, is_needless: &'a dyn Fn() -> bool) -> Self {
+        Self { task: cx, is_needless, cancel: CancelFlag::default() }
+    }
+
+    /// What the piece is handed.
+    pub fn cx(&self) -> TaskCx<'_> {
+        TaskCx::new(self.cancel.clone(), self)
+    }
+}
+
+impl TaskHost for Until<'_> {
+    fn progress(&self, progress: Progress) {
+        self.task.progress(progress);
+    }
+
+    fn wants_progress(&self) -> bool {
+        self.task.wants_progress()
+    }
+
+    fn serve_urgent(&self) {
+        self.task.host.serve_urgent();
+        if self.task.cancel.is_cancelled() || (self.is_needless)() {
+            self.cancel.cancel();
+        }
+    }
+}
+
 /// Handed to every long computation.
 pub struct TaskCx<'a> {
     cancel: CancelFlag,
@@ -196,6 +232,22 @@ mod tests {
         (0..100).for_each(|_| assert_eq!(cx.checkpoint(), Ok(())));
         assert!(stretches.longest() >= longest);
         assert_eq!((host.served.get(), host.told.get()), (101, 0));
+    }
+
+    #[test]
+    fn a_piece_stops_when_it_is_needless_or_its_task_stops() {
+        let (cancel, host) = (CancelFlag::default(), Counting::default());
+        let task = TaskCx::new(cancel.clone(), &host);
+        let is_needless = || host.served.get() >= 2;
+        let piece = Until::of(&task, &is_needless);
+        piece.cx().progress(Progress::default());
+        assert_eq!([piece.cx().checkpoint(), piece.cx().checkpoint()], [Ok(()), Err(Cancelled)]);
+        assert_eq!((host.told.get(), host.served.get(), piece.cx().wants_progress()), (1, 2, true));
+        let never = || false;
+        let piece = Until::of(&task, &never);
+        assert_eq!(piece.cx().checkpoint(), Ok(()));
+        cancel.cancel();
+        assert_eq!(piece.cx().checkpoint(), Err(Cancelled));
     }
 
     #[test]

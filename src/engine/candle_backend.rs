@@ -12,7 +12,7 @@ use super::bench;
 use super::options::{DeviceChoice, EngineOptions, Precision};
 use crate::analysis::Clip;
 use crate::base::heap::Returning;
-use crate::base::task::{Progress, TaskCx};
+use crate::base::task::{Progress, TaskCx, Until};
 use crate::job::spec::{CheckQualitySpec, CountTokensSpec};
 use crate::job::{JobError, JobOutput, JobSpec, ModelRef};
 use crate::models::ModelError;
@@ -83,30 +83,31 @@ impl CandleBackend {
     }
 
     pub(super) fn clip(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Clip>, JobError> {
-        self.resident(&self.clip, model, Family::Clip, cx, |files| Clip::load(files, self.dtype, &self.device, cx))
+        self.resident(&self.clip, model, Family::Clip, cx, |files, cx| Clip::load(files, self.dtype, &self.device, cx))
     }
 
     pub(super) fn diffusion(&self, model: &ModelRef, cx: &TaskCx<'_>) -> Result<Rc<Diffusion>, JobError> {
-        let load = |files: &ModelFiles| {
+        let load = |files: &ModelFiles, cx: &TaskCx<'_>| {
             let model = Diffusion::load(files, self.dtype, &self.device, cx)?.with_vae_memory(self.vae_memory);
             if self.frees_parts { Ok(model) } else { model.keeping_parts(cx) }
         };
         self.resident(&self.diffusion, model, Family::Diffusion, cx, load)
     }
 
-    /// The model in `slot` if it is the one asked for; else the old one is dropped first, then the new one is loaded.
+    /// The model in `slot` if it is the one asked for; else the old one is dropped first, then the new one is loaded. If a job in a pause
+    /// of the loading has loaded the same, that is taken.
     fn resident<T>(
         &self,
         slot: &Slot<T>,
         model: &ModelRef,
         family: Family,
         cx: &TaskCx<'_>,
-        load: impl FnOnce(&ModelFiles) -> Result<T, ModelError>,
+        load: impl FnOnce(&ModelFiles, &TaskCx<'_>) -> Result<T, ModelError>,
     ) -> Result<Rc<T>, JobError> {
-        if let Some((resident, loaded)) = slot.borrow().as_ref()
-            && resident == model
-        {
-            return Ok(loaded.clone());
+        let here =
+            || slot.borrow().as_ref().filter(|(resident, _)| resident == model).map(|(_, loaded)| loaded.clone());
+        if let Some(loaded) = here() {
+            return Ok(loaded);
         }
         let missing = |reason: String| JobError::ModelMissing { model: model.0.clone(), reason };
         // Read anew: models may have been added since.
@@ -115,7 +116,11 @@ impl CandleBackend {
         cx.progress(Progress::steps("Loading the model", 0, 0));
         let _returning = Returning::begin();
         slot.borrow_mut().take();
-        let loaded = Rc::new(load(&files).map_err(|error| match error {
+        let read = load(&files, &Until::of(cx, &|| here().is_some()).cx());
+        if let Some(loaded) = here() {
+            return Ok(loaded);
+        }
+        let loaded = Rc::new(read.map_err(|error| match error {
             ModelError::Cancelled => JobError::Cancelled,
             error => missing(error.to_string()),
         })?);

@@ -18,13 +18,15 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
 use super::error::{ModelError, Result};
-use super::files::{ModelFiles, is_weights};
+use super::files::{ModelFiles, is_weights, no_file};
 use crate::base::task::TaskCx;
 
 /// More vectors than any word has.
 const MOST_VECTORS: usize = 1024;
 /// Larger pictures hold something else.
 const LARGEST_PICTURE: u64 = 64 << 20;
+/// Longer texts in pictures hold something else, in bytes.
+const LONGEST_TEXT: usize = 16 << 20;
 /// The key of the text in a picture.
 const IN_PICTURES: &str = "sd-ti-embedding";
 /// What the vectors are called; the second where an object held them.
@@ -52,7 +54,7 @@ impl Embedding {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !path.is_file() {
-            return Err(ModelError::MissingFile { path: path.to_owned() });
+            return Err(no_file(path));
         }
         if file.to_lowercase().ends_with(".png") {
             let (name, vectors) = in_picture(path).map_err(bad)?;
@@ -169,9 +171,16 @@ fn text_of_png(bytes: &[u8]) -> Option<String> {
     let info = reader.info();
     let plain =
         info.uncompressed_latin1_text.iter().find(|chunk| is_ours(&chunk.keyword)).map(|chunk| chunk.text.clone());
+    // A few bytes can be a text of gigabytes.
     let packed = || {
-        info.compressed_latin1_text.iter().find(|chunk| is_ours(&chunk.keyword)).and_then(|chunk| chunk.get_text().ok())
+        let mut chunk = info.compressed_latin1_text.iter().find(|chunk| is_ours(&chunk.keyword))?.clone();
+        chunk.decompress_text_with_limit(LONGEST_TEXT).ok()?;
+        chunk.get_text().ok()
     };
-    let wide = || info.utf8_text.iter().find(|chunk| is_ours(&chunk.keyword)).and_then(|chunk| chunk.get_text().ok());
+    let wide = || {
+        let mut chunk = info.utf8_text.iter().find(|chunk| is_ours(&chunk.keyword))?.clone();
+        chunk.decompress_text_with_limit(LONGEST_TEXT).ok()?;
+        chunk.get_text().ok()
+    };
     plain.or_else(packed).or_else(wide)
 }

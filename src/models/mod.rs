@@ -4,6 +4,7 @@
 //! `TaskCx::checkpoint` once per block. Knows nothing of jobs, prompts or pictures' meaning.
 
 pub mod adapters;
+pub mod brownian;
 pub mod clip;
 pub mod diffusion;
 pub mod embedding;

@@ -33,8 +33,12 @@ const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 /// open_clip's file of merges.
 const BPE_FILES: [&str; 2] = ["bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"];
+/// Tokens of single bytes; CLIP has as many again for ends of words.
+const BYTES: usize = 256;
 /// Merges of CLIP's vocabulary of 49408 tokens.
 const OPENAI_MERGES: usize = 49152 - 256 - 2;
+/// Letters of what a tokenizer says about its file.
+const LONGEST_REASON: usize = 300;
 /// Longer than any file of merges, in bytes.
 const LONGEST_MERGES: u64 = 1 << 25;
 
@@ -260,7 +264,9 @@ fn optional_json<T: serde::de::DeserializeOwned + Default>(files: &ModelFiles, f
 }
 
 fn bad_file(files: &ModelFiles, file: &str, error: &tokenizers::Error) -> ModelError {
-    ModelError::BadFile { path: files.path_of(file), reason: error.to_string() }
+    // What is damaged may be one word as long as the file.
+    let reason = error.to_string().chars().take(LONGEST_REASON).collect();
+    ModelError::BadFile { path: files.path_of(file), reason }
 }
 
 type Merges = Vec<(String, String)>;
@@ -280,6 +286,10 @@ fn read(files: &ModelFiles) -> Result<(&'static str, Tokenizer)> {
         let vocabulary: HashMap<String, u32> = files.read_json("vocab.json")?;
         let merges = files.read("merges.txt")?;
         let merges = pairs(&String::from_utf8_lossy(&merges));
+        if merges.is_empty() && vocabulary.len() > 2 * BYTES + 2 {
+            let reason = "it holds no merges, and vocab.json has words that are made by them: download it again";
+            return Err(bad_file(files, "merges.txt", &reason.into()));
+        }
         return Ok(("vocab.json", assemble(files, "merges.txt", vocabulary, merges)?));
     }
     let file = BPE_FILES.into_iter().find(|file| files.has(file)).unwrap_or(BPE_FILES[0]);

@@ -7,8 +7,7 @@ use crate::job::latents::Latents;
 use crate::job::sampling::Sampling;
 use crate::models::Result;
 use crate::models::diffusion::{Conditions, Unet};
-use crate::models::rng::Generator;
-use crate::models::schedulers::{Method, SchedulerConfig, Walk};
+use crate::models::schedulers::{Method, Noise, SchedulerConfig, Walk};
 
 use super::denoiser::Steered;
 use super::guidance::Guidance;
@@ -44,10 +43,10 @@ impl Run<'_> {
     /// Latents (1, channels, h, w) that `unet` makes of the noise of `seed`. Steps are counted on from `done` of `total` in what is reported.
     pub(super) fn latents(&self, unet: &Unet, seed: u64, done: u32, total: u32, cx: &TaskCx<'_>) -> Result<Tensor> {
         let mut walk = self.walk();
-        let mut rng = Generator::new(self.sampling.rng, seed);
+        let (mut random, count) = (Noise::new(self.sampling.rng, seed), self.shape.iter().product());
         let noise = match self.noise {
             Some(given) => self.tensor(given.values().to_vec())?,
-            None => self.draw(&mut rng)?,
+            None => self.tensor(random.draw(count))?,
         };
         let (first, mut sample) = self.first_sample(&walk, &noise)?;
         for index in first..walk.timesteps().len() {
@@ -59,7 +58,7 @@ impl Run<'_> {
                 self.steered.answer(unet, latents, walk.timesteps()[index], conditions, call, cx)
             };
             let output = self.guidance.output(&input, step, &net)?;
-            let fresh = walk.wants_noise(index).then(|| self.draw(&mut rng)).transpose()?;
+            let fresh = walk.fresh(index).map(|fresh| self.tensor(random.fresh(fresh, count))).transpose()?;
             let stepped = walk.step(&output, index, &sample, fresh.as_ref())?;
             sample = match self.start {
                 Some(Start { latents, mask: Some(mask), .. }) => {
@@ -102,10 +101,6 @@ impl Run<'_> {
                 Ok((first, walk.noised_before(&start.latents, noise, first)?))
             }
         }
-    }
-
-    fn draw(&self, rng: &mut Generator) -> Result<Tensor> {
-        self.tensor(rng.randn(self.shape.iter().product()))
     }
 
     fn tensor(&self, values: Vec<f32>) -> Result<Tensor> {

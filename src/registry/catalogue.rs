@@ -239,6 +239,9 @@ impl Catalogue {
                 ))),
             };
         }
+        if !path.is_dir() {
+            return Err(RegistryError(format!("this is neither a file nor a folder: {}", path.display())));
+        }
         if family.telltales().iter().any(|file| path.join(file).is_file()) {
             return Ok(ModelFiles::Folder(PathBuf::from(path)));
         }

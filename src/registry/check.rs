@@ -4,16 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::scan::{self, Sort};
 use super::{Catalogue, hub};
 use crate::models::ModelError;
+use crate::models::embedding::Embedding;
 use crate::models::files::checkpoint::Checkpoint;
 use crate::models::files::recognise::{self, What};
 use crate::models::files::{ModelFiles, Weights, is_weights, why_not};
 use crate::models::kernels::bytes_in_memory;
 use crate::models::rehearsal::{self, Net};
+use crate::models::tokenizer::ClipTokenizer;
 
 const NET_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 const TEXT_WEIGHTS: &str = "model.safetensors";
@@ -132,7 +135,9 @@ impl Report {
         let is_there = ["tokenizer.json", "vocab.json", "bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"]
             .iter()
             .any(|file| folder.has(file));
-        if !is_there {
+        if is_there {
+            self.note(ClipTokenizer::load(folder).map(drop));
+        } else {
             let name = if name.is_empty() { String::new() } else { format!("{name}/") };
             self.missing.push(format!("{name}tokenizer.json, or {name}vocab.json and {name}merges.txt"));
         }
@@ -143,7 +148,15 @@ impl Report {
 pub fn check(path: &Path, catalogue: &Catalogue) -> Report {
     let snapshot = hub::name_of(path).and_then(|_| hub::snapshot(path));
     let path = snapshot.as_deref().unwrap_or(path);
-    if path.is_file() { check_file(path, catalogue) } else { check_folder(path) }
+    match () {
+        () if path.is_file() => check_file(path, catalogue),
+        () if path.is_dir() => check_folder(path),
+        () => {
+            let mut report = Report::new(path, Sort::Unusable, "neither a file nor a folder");
+            report.problems.push("it cannot be opened, or is a pipe or a device".to_owned());
+            report
+        }
+    }
 }
 
 fn check_folder(path: &Path) -> Report {
@@ -181,6 +194,10 @@ fn check_folder(path: &Path) -> Report {
             let found = scan::scan(path);
             let mut report = Report::new(path, Sort::Unusable, "a folder that is no model by itself");
             let usable = found.iter().filter(|one| one.sort != Sort::Unusable).count();
+            // One that cannot be understood may be all that is wrong.
+            if files.has("config.json") {
+                report.note(files.read_json::<Map<String, Value>>("config.json").map(drop));
+            }
             report.problems.push(match usable {
                 0 => "there is no model in it".to_owned(),
                 _ => format!(
@@ -195,10 +212,18 @@ fn check_folder(path: &Path) -> Report {
 
 /// The folders of a diffusion model, on disk or composed.
 fn check_diffusion(report: &mut Report, files: &ModelFiles) {
-    let index: serde_json::Value = files.read_json("model_index.json").unwrap_or_default();
-    let is_named =
-        |name: &str| index.get(name).and_then(|value| value.get(0)).is_some_and(|library| !library.is_null());
-    let has_second = is_named("text_encoder_2") || files.sub("text_encoder_2").is_some();
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Index {
+        /// The library and the class.
+        text_encoder_2: Value,
+    }
+    let index: Index = files.read_json("model_index.json").unwrap_or_else(|error| {
+        report.note(Err(error));
+        Index::default()
+    });
+    let is_named = index.text_encoder_2.get(0).is_some_and(|library| !library.is_null());
+    let has_second = is_named || files.sub("text_encoder_2").is_some();
     let second = ["text_encoder_2", "tokenizer_2"].into_iter().filter(|_| has_second);
     for name in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"].into_iter().chain(second) {
         let Some(folder) = files.sub(name) else {
@@ -256,6 +281,12 @@ fn check_file(path: &Path, catalogue: &Catalogue) -> Report {
     match what {
         What::Other(reason) => report.problems.push(reason),
         What::TinyEncoder => report.problems.push(scan::TINY_ENCODER.to_owned()),
+        What::Lora => {
+            report.note(weights.are_readable());
+        }
+        What::Embedding => {
+            report.note(Embedding::load(path).map(drop));
+        }
         What::Vae | What::TinyDecoder => {
             report.note(rehearsal::rehearse_autoencoder(path));
         }

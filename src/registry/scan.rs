@@ -107,7 +107,7 @@ fn roots(place: &Path) -> Vec<PathBuf> {
 }
 
 fn extra(yaml: &Path) -> Vec<PathBuf> {
-    let is_short = std::fs::metadata(yaml).is_ok_and(|about| about.len() <= LONGEST_TEXT);
+    let is_short = std::fs::metadata(yaml).is_ok_and(|about| about.is_file() && about.len() <= LONGEST_TEXT);
     let text = is_short.then(|| std::fs::read_to_string(yaml).ok()).flatten().unwrap_or_default();
     comfy::folders(&text, yaml.parent().unwrap_or(Path::new("")))
 }
@@ -125,7 +125,7 @@ pub(super) fn sort_of_folder(folder: &Path) -> Option<Sort> {
         return Some(Sort::Lora);
     }
     let path = folder.join("config.json");
-    let is_short = std::fs::metadata(&path).is_ok_and(|about| about.len() <= LONGEST_TEXT);
+    let is_short = std::fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() <= LONGEST_TEXT);
     let config: serde_json::Value = serde_json::from_slice(&is_short.then(|| std::fs::read(&path).ok())??).ok()?;
     let text = |key: &str| config.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
     match (text("model_type"), text("_class_name")) {

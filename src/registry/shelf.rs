@@ -7,6 +7,7 @@ use super::{Catalogue, RegistryError};
 use crate::base::task::TaskCx;
 use crate::job::lora::{EmbeddingUse, LoraUse};
 use crate::models::adapters::Lora;
+use crate::models::embedding::Embedding;
 use crate::models::files::sha256_of;
 
 /// Everything that was found.
@@ -62,7 +63,7 @@ impl Shelf {
         let near = self.of(sort).map(|one| one.name.as_str()).take(8).collect::<Vec<_>>().join(", ");
         let known = if near.is_empty() { String::new() } else { format!(" Known: {near}.") };
         RegistryError(format!(
-            "there is nothing of this name that is a {kind}: {name}. Looked in {places}.{known} Put it there, or have its folder \
+            "there is nothing of this name of the kind {kind}: {name}. Looked in {places}.{known} Put it there, or have its folder \
              remembered (`maquette models add FOLDER`, or Add models in the window)",
             kind = sort.name()
         ))
@@ -83,6 +84,8 @@ pub fn lora_use(path: &Path, text_strength: f32, unet_strength: f32) -> Result<L
 /// # Errors
 /// If it cannot be read.
 pub fn embedding_use(path: &Path) -> Result<EmbeddingUse, RegistryError> {
+    // A file that is something else may be as long as a disk.
+    Embedding::load(path).map_err(|error| RegistryError(error.to_string()))?;
     Ok(EmbeddingUse { path: path.to_owned(), sha256: hash(path)? })
 }
 

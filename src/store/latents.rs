@@ -41,8 +41,12 @@ pub enum LatentsError {
 /// [`LatentsError::Unreadable`].
 pub fn read_noise(path: &Path) -> Result<Latents, LatentsError> {
     let unreadable = |reason: String| LatentsError::Unreadable { path: path.to_owned(), reason };
-    let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if length > MAX_BYTES {
+    let about = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    // Devices and pipes may never end.
+    if !about.is_file() {
+        return Err(unreadable("it is no ordinary file".to_owned()));
+    }
+    if about.len() > MAX_BYTES {
         return Err(unreadable("the file is too large for the noise of one picture".to_owned()));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;

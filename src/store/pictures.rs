@@ -14,6 +14,8 @@ use crate::job::spec::GenerateSpec;
 
 /// Pictures with a longer side than this are refused.
 pub const MAX_SIDE: u32 = 8192;
+/// Longer texts in PNG files are passed over, in bytes.
+const LONGEST_TEXT: usize = 16 << 20;
 /// Larger files are refused: no picture of that size needs as much.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The key of the PNG text chunk that holds the job as JSON.
@@ -186,10 +188,16 @@ fn texts(path: &Path) -> Result<Vec<(String, String)>, PictureError> {
         let _ = reader.finish();
     }
     let info = reader.info();
-    let international = info.utf8_text.iter().filter_map(|chunk| Some((chunk.keyword.clone(), chunk.get_text().ok()?)));
+    // A few bytes can be a text of gigabytes.
+    let international = info.utf8_text.iter().cloned().filter_map(|mut chunk| {
+        chunk.decompress_text_with_limit(LONGEST_TEXT).ok()?;
+        Some((chunk.keyword.clone(), chunk.get_text().ok()?))
+    });
     let latin = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
-    let packed =
-        info.compressed_latin1_text.iter().filter_map(|chunk| Some((chunk.keyword.clone(), chunk.get_text().ok()?)));
+    let packed = info.compressed_latin1_text.iter().cloned().filter_map(|mut chunk| {
+        chunk.decompress_text_with_limit(LONGEST_TEXT).ok()?;
+        Some((chunk.keyword.clone(), chunk.get_text().ok()?))
+    });
     Ok(international.chain(latin).chain(packed).collect())
 }
 

@@ -17,7 +17,7 @@ const LONGEST_NOTE: u64 = 1 << 22;
 pub fn read_tags(folder: &Path) -> (Tags, Vec<String>) {
     let (mut texts, mut warnings) = (Vec::new(), Vec::new());
     let mut paths: Vec<PathBuf> = files(folder, 0);
-    paths.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")));
+    paths.retain(|path| path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")));
     paths.sort();
     for path in paths {
         match std::fs::read(&path) {
@@ -105,6 +105,8 @@ mod tests {
         std::fs::create_dir(folder.path().join("more")).unwrap();
         std::fs::write(folder.path().join("more/a.CSV"), "red_hair,0,12,\n").unwrap();
         std::fs::write(folder.path().join("b.txt"), "not,a,list\n").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("c.csv")).unwrap();
         let (tags, warnings) = read_tags(folder.path());
         assert_eq!((tags.len(), warnings.len()), (1, 0));
         let after = stamp(&[folder.path()]);

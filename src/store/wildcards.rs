@@ -41,10 +41,31 @@ fn collect(
         let is_list = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| {
             ["txt", "yaml", "yml", "json"].iter().any(|known| known.eq_ignore_ascii_case(ending))
         });
+        // Other files may be as long as a disk; devices and pipes have no end.
+        if !is_list || !path.is_file() {
+            continue;
+        }
         match std::fs::read(&path) {
-            _ if !is_list => {}
             Ok(bytes) => drop(files.insert(inside, String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) => warnings.push(format!("cannot read this file ({error}): {}", path.display())),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("colours.txt"), "red\nblue\n").unwrap();
+        for name in ["endless.txt", "model.safetensors"] {
+            std::os::unix::fs::symlink("/dev/zero", folder.path().join(name)).unwrap();
+        }
+        let (mut files, mut warnings) = (BTreeMap::new(), Vec::new());
+        collect(folder.path(), "", 0, &mut files, &mut warnings);
+        assert!(files.keys().eq(["colours.txt"]) && warnings.is_empty(), "{files:?} {warnings:?}");
     }
 }

@@ -80,7 +80,7 @@ pub fn catalogue(presets: Option<&Path>) -> Result<Catalogue, String> {
 /// If there is no such path, it is known already, or it cannot be written down.
 pub fn remember(presets: Option<&Path>, path: &Path) -> Result<Remembered, String> {
     let folder = presets.ok_or("this system has no place for a user's files, so nothing can be remembered")?;
-    let there = std::path::absolute(path).ok().filter(|path| path.exists());
+    let there = std::path::absolute(path).ok().filter(|path| path.is_file() || path.is_dir());
     let path = there.ok_or_else(|| format!("there is no such folder or file: {}", path.display()))?;
     let (_, own) = presets::model_catalogues(Some(folder))?;
     let own = own.unwrap_or_else(|| {

@@ -9,8 +9,7 @@ use maquette::base::task::TaskCx;
 use maquette::job::latents::Latents;
 use maquette::job::sampling::{RandomSource, Sampler, Sampling, Schedule};
 use maquette::job::spec::GenerateSpec;
-use maquette::models::rng::TorchRng;
-use maquette::models::schedulers::{Method, SchedulerConfig, Walk};
+use maquette::models::schedulers::{Method, Noise, SchedulerConfig, Walk};
 use serde_json::Value;
 
 use super::{folder, numbers, spec, tiny};
@@ -36,20 +35,22 @@ fn net(x: &[f64], t: f64) -> Vec<f64> {
 
 /// Timesteps and last sample; from pure noise, or from a picture.
 fn finish(mut walk: Walk, strength: Option<f64>) -> (Vec<f64>, Vec<f64>) {
-    let mut rng = TorchRng::new(7);
-    let mut draw = || rng.randn_tensor((1, 2, 3, 3), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+    let mut noise = Noise::new(RandomSource::Cpu, 7);
+    let tensor = |numbers: Vec<f32>| {
+        Tensor::from_vec(numbers, (1, 2, 3, 3), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+    };
     let picture: Vec<f64> = (0..18).map(|i| f64::from(i).cos()).collect();
     let picture = Tensor::from_vec(picture, (1, 2, 3, 3), &Device::Cpu).unwrap();
     let first = strength.map_or(0, |strength| walk.start_for(strength));
     let mut sample = match strength {
-        None => (draw() * walk.init_scale()).unwrap(),
-        Some(_) => walk.noised_before(&picture, &draw(), first).unwrap(),
+        None => (tensor(noise.draw(18)) * walk.init_scale()).unwrap(),
+        Some(_) => walk.noised_before(&picture, &tensor(noise.draw(18)), first).unwrap(),
     };
     for index in first..walk.timesteps().len() {
         let seen = numbers(&walk.net_input(&sample, index).unwrap());
         let answer = Tensor::from_vec(net(&seen, walk.timesteps()[index]), (1, 2, 3, 3), &Device::Cpu).unwrap();
-        let noise = walk.wants_noise(index).then(&mut draw);
-        sample = walk.step(&answer, index, &sample, noise.as_ref()).unwrap().sample;
+        let fresh = walk.fresh(index).map(|fresh| tensor(noise.fresh(fresh, 18)));
+        sample = walk.step(&answer, index, &sample, fresh.as_ref()).unwrap().sample;
     }
     (walk.timesteps().to_vec(), numbers(&sample))
 }
@@ -154,7 +155,7 @@ fn whole_pictures_equal_the_diffusers_pipeline() {
     let (diffusion, tensors) = (tiny(), tensors());
     let noise: Vec<f32> = tensors["noise"].flatten_all().unwrap().to_vec1().unwrap();
     let names: Vec<&str> = tensors.keys().filter_map(|key| key.strip_prefix("picture.")).collect();
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 17);
     for name in names {
         let request = GenerateSpec {
             sampling: sampling(name),

@@ -136,12 +136,14 @@ impl Lora {
         Ok(Self { additions, layers, unknown })
     }
 
-    /// The file with the weights of the LoRA `path`: itself, or one in that folder.
+    /// The file with the weights of the LoRA `path`: itself, or one in that folder. No numbers are read.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is none, or it is damaged.
     pub fn file(path: &Path) -> Result<PathBuf> {
-        locate(path).map(|(files, file)| files.path_of(&file))
+        let (files, file) = locate(path)?;
+        files.weights(&file)?;
+        Ok(files.path_of(&file))
     }
 
     /// What of it the model has no place for, in words; `None` if nothing.
@@ -181,7 +183,7 @@ fn locate(path: &Path) -> Result<(ModelFiles, String)> {
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if !path.is_file() {
-        return Err(ModelError::MissingFile { path: path.to_owned() });
+        return Err(super::files::no_file(path));
     }
     if !super::files::is_weights(&name) {
         return Err(bad(super::files::why_not(path).to_owned()));

@@ -207,7 +207,8 @@ impl Checkpoint {
         if self.weights.has("v_pred") {
             return true;
         }
-        let yaml = std::fs::read_to_string(self.path.with_extension("yaml")).unwrap_or_default();
+        let yaml = super::read_small(&self.path.with_extension("yaml")).unwrap_or_default();
+        let yaml = String::from_utf8_lossy(&yaml);
         if let Some((_, value)) =
             yaml.lines().filter_map(|line| line.split_once(':')).find(|(k, _)| k.trim() == "parameterization")
         {

@@ -31,6 +31,9 @@ use sha2::{Digest, Sha256};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 
+/// Longer files are no settings, tokenizers or lists of words, in bytes.
+const LONGEST_TEXT: u64 = 1 << 28;
+
 /// Whether `name` ends as safetensors or files of `torch.save` do.
 pub fn is_weights(name: &str) -> bool {
     name.to_lowercase().ends_with(".safetensors") || is_pickled(name)
@@ -66,6 +69,34 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// Why `path`, which is no file, cannot be read as one: pipes and devices may never end.
+pub(super) fn no_file(path: &Path) -> ModelError {
+    let path = path.to_owned();
+    let reason = match () {
+        () if path.is_dir() => "this is a folder; name a file",
+        () if path.exists() => "this is no file but a pipe or a device; name a file",
+        () => return ModelError::MissingFile { path },
+    };
+    ModelError::BadFile { path, reason: reason.to_owned() }
+}
+
+/// All of a file of settings or words.
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let bad = |reason: String| ModelError::BadFile { path: path.to_owned(), reason };
+    let about = match std::fs::metadata(path) {
+        Ok(about) if about.is_file() => about,
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(bad(error.to_string())),
+        _ => return Err(no_file(path)),
+    };
+    if about.len() > LONGEST_TEXT {
+        return Err(bad(format!(
+            "it has {} bytes, more than any file of settings or words: download it again",
+            about.len()
+        )));
+    }
+    std::fs::read(path).map_err(|error| bad(error.to_string()))
+}
+
 /// The SHA-256 of one file, in hexadecimal.
 ///
 /// # Errors
@@ -77,6 +108,9 @@ pub fn sha256_of(path: &Path, cx: &TaskCx<'_>) -> Result<String> {
 }
 
 fn hash_file(path: &Path, hash: &mut Sha256, cx: &TaskCx<'_>) -> Result<()> {
+    if !path.is_file() {
+        return Err(no_file(path));
+    }
     let bad = |error: std::io::Error| ModelError::BadFile { path: path.to_owned(), reason: error.to_string() };
     hash_pieces(&mut std::fs::File::open(path).map_err(bad)?, hash, cx)?.map_err(bad)
 }
@@ -136,19 +170,13 @@ impl ModelFiles {
         }
     }
 
-    /// The bytes of `file`.
+    /// The bytes of `file`, one of settings or words.
     ///
     /// # Errors
-    /// If it is not there or cannot be read.
+    /// If it is not there, cannot be read, or is too long to be one.
     pub fn read(&self, file: &str) -> Result<Cow<'static, [u8]>> {
         match self {
-            Self::Folder(path) => {
-                let path = path.join(file);
-                std::fs::read(&path).map(Cow::Owned).map_err(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound => ModelError::MissingFile { path },
-                    _ => ModelError::BadFile { path, reason: error.to_string() },
-                })
-            }
+            Self::Folder(path) => read_small(&path.join(file)).map(Cow::Owned),
             Self::Composed(composed) => composed.read(file),
             Self::Embedded(dir) => dir
                 .get_file(dir.path().join(file))

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::header::{self, Entry, Kind};
 use super::variants::found;
-use super::{ModelFiles, conversion, is_pickled, pickle, stand_in};
+use super::{ModelFiles, conversion, is_pickled, no_file, pickle, stand_in};
 use crate::base::task::TaskCx;
 use crate::models::error::{ModelError, Result};
 use crate::models::tensors::Tensors;
@@ -198,6 +198,18 @@ impl Weights {
         self.0.tensors.get(name).map(|stored| &*stored.entry.shape)
     }
 
+    /// That every tensor is of numbers that are read.
+    ///
+    /// # Errors
+    /// Which one is not.
+    pub fn are_readable(&self) -> Result<()> {
+        let others = self.0.tensors.iter().filter_map(|(name, stored)| match stored.entry.kind {
+            Kind::Other(kind, _) => Some((name, kind)),
+            _ => None,
+        });
+        others.min().map_or(Ok(()), |(name, kind)| Err(self.bad(None, other_kind(name, kind))))
+    }
+
     /// How a tensor's numbers are stored, and how many bytes they take.
     pub fn stored_as(&self, name: &str) -> Option<(Kind, usize)> {
         self.0.tensors.get(name).map(|stored| (stored.entry.kind, stored.entry.bytes.len()))
@@ -307,9 +319,7 @@ impl Weights {
             Kind::F32 => DType::F32,
             Kind::F64 => DType::F64,
             Kind::Other(kind, _) => {
-                return Err(bad(format!(
-                    "the tensor {name:?} is stored as {kind}; Maquette reads F16, BF16, F32 and F64: use a model in one of them"
-                )));
+                return Err(bad(other_kind(name, kind)));
             }
         };
         if self.0.is_hollow {
@@ -353,6 +363,12 @@ impl Weights {
     }
 }
 
+fn other_kind(name: &str, kind: &str) -> String {
+    format!(
+        "the tensor {name:?} is stored as {kind}; Maquette reads F16, BF16, F32 and F64: use a model in one of them"
+    )
+}
+
 impl Shard {
     fn open(files: &ModelFiles, file: &str) -> Result<Self> {
         let path = files.path_of(file);
@@ -363,7 +379,7 @@ impl Shard {
                 .map(|found| Bytes::BuiltIn(found.contents()))
                 .ok_or_else(|| ModelError::MissingFile { path: path.clone() })?,
             ModelFiles::Composed(_) => return Err(ModelError::MissingFile { path }),
-            ModelFiles::Folder(_) if !path.is_file() => return Err(ModelError::MissingFile { path }),
+            ModelFiles::Folder(_) if !path.is_file() => return Err(no_file(&path)),
             ModelFiles::Folder(_) => {
                 let opened = std::fs::File::open(&path).map_err(bad)?;
                 // An empty file cannot be mapped everywhere.

@@ -1,24 +1,46 @@
 //! Single-step DPM-Solver++ on the diffusion SDE, as diffusers' `DPMSolverSDEScheduler` and k-diffusion's `sample_dpmpp_sde`.
-//!
-//! # Limitations
-//! Those draw their noise from a Brownian tree (torchsde), where a step's two draws belong to one path. Here each call has
-//! a draw of its own, from the seed: the same distribution at each level, but not the same pictures.
+//! The noise of both calls of a step belongs to one Brownian path of the picture's seed, as there with `noise_sampler_seed` (diffusers)
+//! or the seed of the picture (k-diffusion in A1111).
 
 use candle_core::Tensor;
 
 use super::euler::ancestral;
 use super::level::{Level, Table};
 use super::visits::Visits;
-use super::walk::{Call, Moment};
+use super::walk::{Call, Fresh, Moment};
 use crate::models::error::Result;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DpmSde {
+    /// Which stretch of the path each call takes its noise from.
+    stretches: Vec<[f32; 2]>,
+    /// Lowest and highest sigma that is visited.
+    ends: [f32; 2],
     /// Between the two calls of a step: where it began.
     begun: Option<(Tensor, f64)>,
 }
 
 impl DpmSde {
+    pub(super) fn new(visits: &Visits) -> Self {
+        let sigmas: Vec<f32> = visits.levels.iter().map(|level| level.sigma() as f32).collect();
+        let steps = sigmas.windows(2).filter_map(|pair| <[f32; 2]>::try_from(pair).ok());
+        let stretches = steps.flat_map(|[from, to]| {
+            let (from, to) = (log_snr(from), log_snr(to));
+            let middle = from + (to - from) * 0.5;
+            let from = sigma_of(from);
+            [[from, sigma_of(middle)], [from, sigma_of(to)]]
+        });
+        let low = sigmas.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = sigmas.iter().copied().fold(0.0, f32::max);
+        Self { stretches: stretches.collect(), ends: [low.min(high), high], begun: None }
+    }
+
+    /// The noise for the call `index`; the last one has none.
+    pub(super) fn fresh(&self, index: usize) -> Option<Fresh> {
+        let [from, to] = *self.stretches.get(index)?;
+        Some(Fresh::OfPath { ends: self.ends, from, to })
+    }
+
     /// For each step but the last a call at its beginning and one in the middle, evenly in the logarithm of sigma.
     pub(super) fn calls(visits: &Visits, table: &Table) -> Vec<Call> {
         let after = visits.levels.iter().skip(1).copied().chain([visits.end]);
@@ -54,4 +76,13 @@ impl DpmSde {
         let kept = down / from;
         at.with_noise(((sample * kept)? + (at.predicted * (1.0 - kept))?)?, up)
     }
+}
+
+/// In 32 bits, as are both functions in the references: the places on the path are exact to their last bit.
+fn log_snr(sigma: f32) -> f32 {
+    -(f64::from(sigma).ln() as f32)
+}
+
+fn sigma_of(log_snr: f32) -> f32 {
+    f64::from(-log_snr).exp() as f32
 }

@@ -12,6 +12,7 @@ mod dpm_multistep;
 mod dpm_sde;
 mod euler;
 mod level;
+mod noise;
 mod pndm;
 mod solver;
 mod unipc;
@@ -19,4 +20,5 @@ mod visits;
 mod walk;
 
 pub use config::{BetaSchedule, FinalSigma, Prediction, SchedulerConfig, SolverType, Spacing};
-pub use walk::{Method, Stepped, Walk};
+pub use noise::Noise;
+pub use walk::{Fresh, Method, Stepped, Walk};

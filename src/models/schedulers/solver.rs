@@ -12,7 +12,7 @@ use super::level::{Level, Table};
 use super::pndm::Pndm;
 use super::unipc::UniPc;
 use super::visits::Visits;
-use super::walk::{Call, Method, Moment};
+use super::walk::{Call, Fresh, Method, Moment};
 use crate::job::sampling::Sampler;
 use crate::models::error::Result;
 
@@ -51,7 +51,7 @@ impl Solver {
                 let is_sde = method.sampler == Sampler::DpmPlusPlus2MSde;
                 (Self::DpmMultistep(DpmMultistep::new(config, is_sde, levels(&calls))), calls)
             }
-            Sampler::DpmPlusPlusSde => (Self::DpmSde(DpmSde::default()), DpmSde::calls(&visits, &table)),
+            Sampler::DpmPlusPlusSde => (Self::DpmSde(DpmSde::new(&visits)), DpmSde::calls(&visits, &table)),
             Sampler::UniPc => {
                 let calls = chain(&visits);
                 (Self::UniPc(UniPc::new(config, levels(&calls))), calls)
@@ -70,16 +70,18 @@ impl Solver {
         }
     }
 
-    pub(super) fn wants_noise(&self, call: &Call, is_last: bool) -> bool {
-        match self {
+    /// The noise that the call `index` adds.
+    pub(super) fn fresh(&self, index: usize, is_last: bool) -> Option<Fresh> {
+        let is_wanted = match self {
+            Self::DpmSde(solver) => return solver.fresh(index),
             Self::Ddim(solver) => solver.wants_noise(),
             Self::EulerAncestral => true,
             Self::DpmMultistep(solver) => solver.is_sde(),
-            Self::DpmSde(_) => call.to.s > 0.0,
             Self::Lcm(_) => !is_last,
             Self::Tcd(solver) => solver.wants_noise() && !is_last,
             Self::Pndm(_) | Self::Euler | Self::Heun(_) | Self::UniPc(_) => false,
-        }
+        };
+        is_wanted.then_some(Fresh::Drawn)
     }
 
     /// The sample after the call.

@@ -46,6 +46,22 @@ impl Method {
     }
 }
 
+/// Where the noise comes from that a sampler adds on its way: [`super::Noise`] makes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fresh {
+    /// The next numbers of the seed's generator, in the order of the calls.
+    Drawn,
+    /// The increment of the seed's Brownian path between two noise levels.
+    OfPath {
+        /// The lowest and the highest sigma of the path.
+        ends: [f32; 2],
+        /// The sigma that the step begins at.
+        from: f32,
+        /// The sigma that it goes to.
+        to: f32,
+    },
+}
+
 /// What one call of the net leads to.
 pub struct Stepped {
     /// The next sample.
@@ -156,14 +172,13 @@ impl Walk {
         }
     }
 
-    /// Whether [`Self::step`] wants fresh noise for call `index`; in the order of the calls, as diffusers draws it.
-    pub fn wants_noise(&self, index: usize) -> bool {
-        let is_last = index + 1 >= self.calls.len();
-        self.calls.get(index).is_some_and(|call| self.solver.wants_noise(call, is_last))
+    /// The fresh noise that [`Self::step`] wants for call `index`, if any.
+    pub fn fresh(&self, index: usize) -> Option<Fresh> {
+        (index < self.calls.len()).then(|| self.solver.fresh(index, index + 1 == self.calls.len()))?
     }
 
     /// From `sample` before call `index` and the net's `output` to the sample after it. `noise` is needed where
-    /// [`Self::wants_noise`] says so. Computed, and given back, in the widest numbers that the device has.
+    /// [`Self::fresh`] says so. Computed, and given back, in the widest numbers that the device has.
     ///
     /// # Errors
     /// If shapes differ.

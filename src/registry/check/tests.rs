@@ -193,3 +193,86 @@ fn one_model_is_not_several() {
     std::fs::remove_file(folder.path().join("expected.safetensors")).unwrap();
     assert!(problems(folder.path())[0].contains("holds 1 model;"), "{:?}", problems(folder.path()));
 }
+
+#[test]
+fn settings_that_are_not_understood_are_a_problem_of_their_own() {
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    for (text, part) in [(deep.as_str(), "recursion limit"), ("null", "JSON object"), ("", "not valid JSON")] {
+        let folder = copied("clip/quick");
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+        let problems = problems(folder.path());
+        assert!(problems[0].contains("config.json") && problems[0].contains(part), "{problems:?}");
+    }
+    spoiled("diffusion/sd1", &["model_index.json", "JSON object"], |folder| {
+        std::fs::write(folder.join("model_index.json"), "[1]").unwrap();
+    });
+    spoiled("clip/quick", &["config.json", "num_hidden_layers", "-1"], |folder| {
+        replace(&folder.join("config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": -1");
+    });
+    spoiled("clip/quick", &["model.safetensors", "1000000000000", "does not fit"], |folder| {
+        replace(&folder.join("config.json"), "\"hidden_size\": 32", "\"hidden_size\": 1000000000000");
+    });
+}
+
+#[test]
+fn tokenizers_are_read() {
+    for (file, text) in [
+        ("tokenizer.json", r#"{"version": "1.0", "model": {"type": "BPE", "merges": []}}"#),
+        ("vocab.json", r#"{"a": -1}"#),
+        ("vocab.json", "[]"),
+        ("merges.txt", "only\n"),
+    ] {
+        spoiled("clip/quick", &[file], |folder| std::fs::write(folder.join(file), text).unwrap());
+    }
+    let folder = copied("clip/quick");
+    std::fs::write(folder.path().join("merges.txt"), format!("a {}", "b".repeat(1 << 20))).unwrap();
+    let problems = problems(folder.path());
+    assert!(problems.len() == 1 && problems[0].len() < 1000, "a message is to be read");
+    spoiled("diffusion/sd1", &["tokenizer", "vocab.json"], |folder| {
+        std::fs::write(folder.join("tokenizer/vocab.json"), "{").unwrap();
+    });
+}
+
+#[test]
+fn small_files_are_read_and_numbers_that_nobody_reads_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let write = |name: &str, dtype: &str, columns: usize, number: [u8; 4]| {
+        let header =
+            serde_json::json!({name: {"dtype": dtype, "shape": [1, columns], "data_offsets": [0, 4]}}).to_string();
+        std::fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &number].concat()).unwrap();
+    };
+    for (name, dtype, columns, number, part) in [
+        ("emb_params", "F32", 1, f32::NAN.to_le_bytes(), "not finite"),
+        ("emb_params", "BOOL", 4, [1; 4], "stored as BOOL"),
+        ("lora_unet_x.lora_down.weight", "I32", 1, [0; 4], "stored as I32"),
+    ] {
+        write(name, dtype, columns, number);
+        let problems = problems(&path);
+        assert!(problems.len() == 1 && problems[0].contains(part), "{problems:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_neither_file_nor_folder_is_never_read() {
+    let folder = copied("clip/quick");
+    // It has no end.
+    let zero = |name: &str| {
+        let path = folder.path().join(name);
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        path
+    };
+    let alone = check(&zero("x.safetensors"), &Catalogue::default());
+    assert_eq!((alone.what.as_str(), alone.is_usable()), ("neither a file nor a folder", false));
+    for word in ["x.safetensors", "x.pt", "x.png"] {
+        let error = crate::registry::embedding_use(&zero(word)).unwrap_err().0;
+        assert!(error.contains("a pipe or a device") && error.contains(word), "{error}");
+        assert!(crate::registry::lora_use(&zero(word), 1.0, 1.0).is_err());
+    }
+    for file in ["model.safetensors", "config.json", "merges.txt"] {
+        zero(file);
+        assert!(!check(folder.path(), &Catalogue::default()).is_usable(), "{file}");
+    }
+}

@@ -1,22 +1,20 @@
 """Makes samplers.json and samplers.safetensors, which tests/golden/samplers.rs and tests/cli.rs compare with: whole walks
 of every sampler of diffusers with an analytic net, and whole pictures of the tiny pipeline that make.py made.
 
-    pip install torch==2.15.0 diffusers==0.42.1 transformers==5.23.0 safetensors numpy scipy
+    pip install torch==2.15.0 diffusers==0.42.1 transformers==5.23.0 torchsde==0.2.6 safetensors numpy scipy
     python tests/golden/diffusion/make_samplers.py
 
 The analytic net is NET below. Samples are in 64 bits, so that it is the formulas that are compared and not diffusers' 32-bit
-rounding; tables of noise levels are diffusers' own, in 32 bits. Fresh noise is torch.randn in 32 bits, in diffusers' order.
+rounding; tables of noise levels are diffusers' own, in 32 bits. Fresh noise is torch.randn in 32 bits, in diffusers' order; that of
+DPM++ SDE is of diffusers' Brownian tree with the same seed, in 32 bits too.
 
 Where diffusers has no numbers, the reference is restated here:
 - the schedule "uniform" is k-diffusion's `DiscreteSchedule.get_sigmas` (A1111's "Uniform"), put into diffusers' classes;
 - Euler ancestral with Karras and exponential sigmas is k-diffusion's: the same step on the sigmas of diffusers' Euler;
-- a net that predicts the clean sample, for classes that know no such net, is one that predicts the noise that follows from it;
-- DPM++ SDE draws from `torch.randn` and not from a Brownian tree.
+- a net that predicts the clean sample, for classes that know no such net, is one that predicts the noise that follows from it.
 """
 
 import json
-import sys
-import types
 from pathlib import Path
 
 import diffusers
@@ -35,9 +33,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from transformers import CLIPTextModel
-
-sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))  # only its Brownian tree is used, and not here
-from diffusers.schedulers.scheduling_dpmsolver_sde import DPMSolverSDEScheduler
+from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler, DPMSolverSDEScheduler
 
 HERE = Path(__file__).resolve().parent
 CLASSES = {
@@ -89,6 +85,8 @@ def make_uniform(scheduler, name, steps):
             t_twice[1::2] = scheduler._second_order_timesteps(sigmas[:-1], log_sigmas)
         sigmas, t = sigmas_twice, t_twice
     scheduler.sigmas, scheduler.timesteps = torch.from_numpy(sigmas), torch.from_numpy(t)
+    if name == "dpm++sde":  # Where the tree is asked, the last bit of 32 decides.
+        scheduler.sigmas = scheduler.sigmas.float()
 
 
 def make_ancestral_curved(scheduler, config, steps):
@@ -123,7 +121,9 @@ def walk(name, config, schedule, steps, eta=None, strength=None):
     for module in (dpm_module, ancestral_module, lcm_module, tcd_module, ddim_module):
         module.randn_tensor = noise
     if name == "dpm++sde":
-        scheduler.noise_sampler = noise
+        sigmas = scheduler.sigmas[scheduler.sigmas > 0]
+        tree = BrownianTreeNoiseSampler(torch.zeros(SHAPE), sigmas.min().item(), sigmas.max().item(), SEED)
+        scheduler.noise_sampler = lambda *sigmas: tree(*sigmas).double()
     # From pure noise, or from a picture as diffusers' image-to-image pipeline starts.
     begin = 0 if strength is None else (steps - min(int(steps * strength), steps)) * scheduler.order
     if hasattr(scheduler, "set_begin_index"):
@@ -165,6 +165,13 @@ def cases():
         yield name, zero | v_trailing, "default", 10, None
         if name not in ("ddim", "lcm", "tcd"):
             yield name, zero | {"timestep_spacing": "trailing"}, "default", 10, None
+    for name in ("ddim", "euler", "euler-a", "dpm++2m", "dpm++2m-sde", "unipc", "lcm", "tcd"):
+        for spacing in ("leading",) if name in ("lcm", "tcd") else ("leading", "trailing", "linspace"):
+            for prediction in ("epsilon", "v_prediction", "sample"):
+                for steps in (10, 30):
+                    for schedule in ("default",) if name in BY_TRAINING_STEP else ("default", "karras", "exponential"):
+                        more = {"prediction_type": prediction, "timestep_spacing": spacing}
+                        yield name, zero | more, schedule, steps, None
     for name in ("euler", "dpm++2m", "unipc"):
         yield name, zero | v_trailing, "karras", 10, None
         for schedule in ("default", "karras"):
@@ -244,6 +251,9 @@ PICTURES = {
     "dpm++2m": ("dpm++2m", {}, {}),
     "dpm++2m-exponential": ("dpm++2m", {"use_exponential_sigmas": True}, {}),
     "dpm++2m-sde": ("dpm++2m-sde", {"algorithm_type": "sde-dpmsolver++"}, {}),
+    "dpm++sde": ("dpm++sde", {"noise_sampler_seed": 3}, {}),
+    "dpm++sde-karras": ("dpm++sde", {"noise_sampler_seed": 3, "use_karras_sigmas": True}, {}),
+    "dpm++sde-exponential": ("dpm++sde", {"noise_sampler_seed": 3, "use_exponential_sigmas": True}, {}),
     "unipc": ("unipc", {}, {}),
     "lcm": ("lcm", {}, {}),
     "tcd": ("tcd", {}, {"eta": 0.3}),
