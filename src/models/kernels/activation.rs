@@ -5,6 +5,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::Deserialize;
 
+use super::fresh::{Places, written};
 use super::simd::{gelu, swish, wide};
 use crate::models::error::Result;
 
@@ -76,23 +77,34 @@ impl CustomOp1 for Elementwise {
 
     fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let xs = super::contiguous(xs, layout)?;
-        let mut out = vec![0f32; xs.len()];
-        out.par_chunks_mut(BLOCK).zip(xs.par_chunks(BLOCK)).for_each(|(out, xs)| match self.0 {
+        let activate = |out: &mut Places, xs: &[f32]| match self.0 {
             Activation::QuickGelu => map(xs, out, |x| swish(x, 1.702)),
             Activation::Gelu => map(xs, out, gelu),
             // x (1 + tanh u) / 2 is x * sigmoid(2 u).
             Activation::GeluTanh => map(xs, out, |x| swish(x, 1.595_769 * (1.0 + 0.044_715 * x * x))),
             Activation::Silu => map(xs, out, |x| swish(x, 1.0)),
-        });
+        };
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: blocks of both are equally long, and every number of a block is mapped.
+        let out = unsafe {
+            written(xs.len(), |out| {
+                out.par_chunks_mut(BLOCK).zip(xs.par_chunks(BLOCK)).for_each(|(out, xs)| activate(out, xs));
+                candle_core::Result::Ok(())
+            })
+        }?;
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
 
 #[inline(always)]
-fn map(xs: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32) {
+fn map(xs: &[f32], out: &mut Places, f: impl Fn(f32) -> f32) {
     wide(
         #[inline(always)]
-        || out.iter_mut().zip(xs).for_each(|(out, x)| *out = f(*x)),
+        || {
+            out.iter_mut().zip(xs).for_each(|(out, x)| {
+                out.write(f(*x));
+            });
+        },
     );
 }
 
@@ -108,21 +120,33 @@ impl CustomOp1 for Geglu {
         let mut dims = layout.dims().to_vec();
         let width = dims.pop().unwrap_or(0) / 2;
         dims.push(width);
-        let mut out = vec![0f32; xs.len() / 2];
-        let rows = (BLOCK / width.max(1)).max(1);
-        let blocks = out.par_chunks_mut((rows * width).max(1)).zip(xs.par_chunks((rows * width * 2).max(1)));
-        blocks.for_each(|(out, xs)| {
+        if width == 0 {
+            return Ok((CpuStorage::F32(Vec::new()), dims.into()));
+        }
+        let gated = |out: &mut Places, xs: &[f32]| {
             for (out, xs) in out.chunks_exact_mut(width).zip(xs.chunks_exact(2 * width)) {
                 let (values, gates) = xs.split_at(width);
                 wide(
                     #[inline(always)]
                     || {
                         let inputs = values.iter().zip(gates);
-                        out.iter_mut().zip(inputs).for_each(|(out, (value, gate))| *out = value * gelu(*gate));
+                        out.iter_mut().zip(inputs).for_each(|(out, (value, gate))| {
+                            out.write(value * gelu(*gate));
+                        });
                     },
                 );
             }
-        });
+        };
+        let rows = (BLOCK / width).max(1);
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: blocks are whole rows, of which those of the input are twice as long, and all places of a row are written.
+        let out = unsafe {
+            written(xs.len() / 2, |out| {
+                let blocks = out.par_chunks_mut(rows * width).zip(xs.par_chunks(rows * width * 2));
+                blocks.for_each(|(out, xs)| gated(out, xs));
+                candle_core::Result::Ok(())
+            })
+        }?;
         Ok((CpuStorage::F32(out), dims.into()))
     }
 }

@@ -5,6 +5,7 @@ use candle_nn::Module;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
+use super::fresh::{Places, written};
 use super::gradient::{of_layer_norm, traced};
 use super::norm::moments;
 use super::simd::wide;
@@ -83,21 +84,32 @@ impl CustomOp3 for Normalise {
         if xs_layout.dims().last() != Some(&width) || bias.len() != width || width == 0 {
             candle_core::bail!("a norm of {width} channels was given {:?}", xs_layout.dims());
         }
-        let mut out = vec![0f32; xs.len()];
+        if !xs.len().is_multiple_of(width) {
+            candle_core::bail!("{} numbers are no rows of {width}", xs.len());
+        }
         let together = (BLOCK / width).max(1) * width;
-        out.par_chunks_mut(together).zip(xs.par_chunks(together)).for_each(|(out, xs)| {
+        let normalise = |out: &mut Places, xs: &[f32]| {
             wide(
                 #[inline(always)]
                 || {
                     for (out, xs) in out.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
                         let (mean, scale) = moments(xs, self.epsilon);
                         for ((out, x), (weight, bias)) in out.iter_mut().zip(xs).zip(weight.iter().zip(bias)) {
-                            *out = (x - mean) * scale * weight + bias;
+                            out.write((x - mean) * scale * weight + bias);
                         }
                     }
                 },
             );
-        });
+        };
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: there are as many rows as numbers make up, and all places of a row are written.
+        let out = unsafe {
+            written(xs.len(), |out| {
+                let blocks = out.par_chunks_mut(together).zip(xs.par_chunks(together));
+                blocks.for_each(|(out, xs)| normalise(out, xs));
+                candle_core::Result::Ok(())
+            })
+        }?;
         Ok((CpuStorage::F32(out), xs_layout.shape().clone()))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: blocks are cut by the sizes alone, so that results are the same bits whatever the number of threads.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::LocalKey;
@@ -10,6 +11,7 @@ use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
 use pulp::Arch;
 
+use super::fresh::{Places, written};
 use super::gradient::{of_linear, traced};
 use super::product::{COLUMNS, LINE, Panels, Pause, ROWS, Room, ZERO, pack, word};
 use super::simd::wide;
@@ -243,33 +245,44 @@ fn apply<T: Word>(
 ) -> candle_core::Result<Vec<f32>> {
     let (inputs, outputs) = (packed.inputs, packed.bias.len());
     let rows = xs.len() / inputs;
-    let mut out = vec![0f32; rows * outputs];
     if rows > (GROUPS - 1) * TOGETHER {
-        let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
-        in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
-            in_panels(xs, inputs, rooms, |panels| multiply(panels, weight, packed, 0..outputs, out));
-        })?;
-        return Ok(out);
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: groups make up all rows, and all outputs of a group are computed.
+        return unsafe {
+            written(rows * outputs, |out| {
+                let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
+                in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
+                    in_panels(xs, inputs, rooms, |panels| multiply(panels, weight, packed, 0..outputs, out));
+                })
+            })
+        };
     }
     let block = PANELS * COLUMNS;
-    let mut parts: Vec<Vec<f32>> = vec![Vec::new(); outputs.div_ceil(block)];
+    let mut parts: Vec<Vec<MaybeUninit<f32>>> = vec![Vec::new(); outputs.div_ceil(block)];
     in_panels(xs, inputs, rooms, |panels| {
         let together = TOGETHER * inputs.div_ceil(T::DEPTH);
         in_turns(parts.iter_mut().enumerate(), rows * inputs * block, cx, |(part, out)| {
             let width = block.min(outputs - part * block);
-            out.resize(rows * width, 0.0);
+            // In any places: they are put into theirs below.
+            out.resize(rows * width, MaybeUninit::uninit());
             for (panels, out) in panels.chunks(together).zip(out.chunks_mut(TOGETHER * width)) {
                 multiply(panels, weight, packed, part * block..part * block + width, out);
             }
         })
     })?;
-    for (part, values) in parts.iter().enumerate() {
-        let width = block.min(outputs - part * block);
-        for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
-            to[part * block..][..width].copy_from_slice(from);
-        }
+    #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+    // Safety: parts make up all outputs, each part has all rows, and both were computed.
+    unsafe {
+        written(rows * outputs, |out| {
+            for (part, values) in parts.iter().enumerate() {
+                let width = block.min(outputs - part * block);
+                for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
+                    to[part * block..][..width].copy_from_slice(from);
+                }
+            }
+            Ok(())
+        })
     }
-    Ok(out)
 }
 
 /// Calls `work` with the rows of `xs`, (rows, inputs), as panels (rows / ROWS, words, ROWS).
@@ -286,7 +299,7 @@ fn in_panels<T: Word, R>(xs: &[f32], inputs: usize, rooms: &'static Rooms<T>, wo
 }
 
 /// Panels of rows -> (rows, these outputs).
-fn multiply<T: Word>(panels: &[T], weight: &impl Words<T>, packed: &Packed, wanted: Range<usize>, out: &mut [f32]) {
+fn multiply<T: Word>(panels: &[T], weight: &impl Words<T>, packed: &Packed, wanted: Range<usize>, out: &mut Places) {
     let (words, arch) = (packed.inputs.div_ceil(T::DEPTH), Arch::new());
     let (first, width, mut buffer) = (wanted.start, wanted.len(), Vec::new());
     for column in (0..width).step_by(COLUMNS) {
@@ -305,7 +318,9 @@ fn multiply<T: Word>(panels: &[T], weight: &impl Words<T>, packed: &Packed, want
             }
             for (out, sums) in out.chunks_exact_mut(width).zip(&tile) {
                 let out = &mut out[column..][..here];
-                out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| *to = sum + bias);
+                out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| {
+                    to.write(sum + bias);
+                });
             }
         }
     }

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use candle_nn::Module;
 
+use super::fresh::{Places, written};
 use super::gradient::{of_group_norm, traced};
 use super::simd::{swish, wide};
 use super::turns::{NUMBER, in_turns};
@@ -105,10 +106,8 @@ impl CustomOp3 for Normalise<'_> {
         }
         let plane = xs.len() / (batch * channels);
         let members = channels / self.groups;
-        let mut out = vec![0f32; xs.len()];
         let (count, epsilon, has_silu) = (self.groups, self.epsilon, self.has_silu);
-        let groups = out.chunks_mut(members * plane).zip(xs.chunks(members * plane));
-        in_turns(groups.enumerate(), members * plane * NUMBER, self.cx, |(index, (out, xs))| {
+        let normalise = |index: usize, out: &mut Places, xs: &[f32]| {
             let (mean, scale) = moments(xs, epsilon);
             let first = index % count * members;
             let planes = out.chunks_exact_mut(plane).zip(xs.chunks_exact(plane));
@@ -120,14 +119,28 @@ impl CustomOp3 for Normalise<'_> {
                     || {
                         let pairs = out.iter_mut().zip(xs);
                         if has_silu {
-                            pairs.for_each(|(out, x)| *out = swish(x * gain + offset, 1.0));
+                            pairs.for_each(|(out, x)| {
+                                out.write(swish(x * gain + offset, 1.0));
+                            });
                         } else {
-                            pairs.for_each(|(out, x)| *out = x * gain + offset);
+                            pairs.for_each(|(out, x)| {
+                                out.write(x * gain + offset);
+                            });
                         }
                     },
                 );
             }
-        })?;
+        };
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: groups are made of whole planes, and all places of a plane are written.
+        let out = unsafe {
+            written(xs.len(), |out| {
+                let groups = out.chunks_mut(members * plane).zip(xs.chunks(members * plane));
+                in_turns(groups.enumerate(), members * plane * NUMBER, self.cx, |(index, (out, xs))| {
+                    normalise(index, out, xs);
+                })
+            })
+        }?;
         Ok((CpuStorage::F32(out), xs_layout.shape().clone()))
     }
 }

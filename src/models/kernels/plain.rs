@@ -3,7 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 
 use super::contiguous;
+use super::fresh::{Places, written};
 use super::gradient::traced;
+use super::simd::wide;
 use super::turns::{NUMBER, in_turns};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -81,11 +83,26 @@ impl CustomOp2 for Sum<'_> {
         ys_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (xs, ys) = (contiguous(xs, xs_layout)?, contiguous(ys, ys_layout)?);
-        let mut out = vec![0f32; xs.len()];
-        let blocks = out.chunks_mut(BLOCK).zip(xs.chunks(BLOCK)).zip(ys.chunks(BLOCK));
-        in_turns(blocks, BLOCK * NUMBER, self.cx, |((out, xs), ys)| {
-            out.iter_mut().zip(xs).zip(ys).for_each(|((out, x), y)| *out = x + y);
-        })?;
+        if xs.len() != ys.len() {
+            candle_core::bail!("{} numbers cannot be added to {}", xs.len(), ys.len());
+        }
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: all three are equally long, and so are their blocks.
+        let out = unsafe {
+            written(xs.len(), |out| {
+                let blocks = out.chunks_mut(BLOCK).zip(xs.chunks(BLOCK)).zip(ys.chunks(BLOCK));
+                in_turns(blocks, BLOCK * NUMBER, self.cx, |((out, xs), ys)| {
+                    wide(
+                        #[inline(always)]
+                        || {
+                            out.iter_mut().zip(xs).zip(ys).for_each(|((out, x), y)| {
+                                out.write(x + y);
+                            });
+                        },
+                    );
+                })
+            })
+        }?;
         Ok((CpuStorage::F32(out), xs_layout.shape().clone()))
     }
 }
@@ -127,22 +144,25 @@ impl CustomOp1 for Doubled<'_> {
     fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (batch, channels, height, width) = layout.shape().dims4()?;
         let xs = contiguous(xs, layout)?;
-        let mut out = vec![0f32; 4 * xs.len()];
         let area = (height * width).max(1);
-        in_turns(
-            out.chunks_exact_mut(4 * area).zip(xs.chunks_exact(area)),
-            4 * area * NUMBER,
-            self.cx,
-            |(out, xs)| {
-                for (rows, xs) in out.chunks_exact_mut(4 * width).zip(xs.chunks_exact(width)) {
-                    let (first, second) = rows.split_at_mut(2 * width);
-                    for (pair, x) in first.as_chunks_mut::<2>().0.iter_mut().zip(xs) {
-                        *pair = [*x; 2];
-                    }
-                    second.copy_from_slice(first);
+        let double = |out: &mut Places, xs: &[f32]| {
+            for (rows, xs) in out.chunks_exact_mut(4 * width).zip(xs.chunks_exact(width)) {
+                for row in rows.chunks_exact_mut(2 * width) {
+                    row.as_chunks_mut::<2>().0.iter_mut().zip(xs).for_each(|(pair, x)| {
+                        pair[0].write(*x);
+                        pair[1].write(*x);
+                    });
                 }
-            },
-        )?;
+            }
+        };
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: a plane becomes four times as large, and all places of its rows are written.
+        let out = unsafe {
+            written(4 * xs.len(), |out| {
+                let planes = out.chunks_exact_mut(4 * area).zip(xs.chunks_exact(area));
+                in_turns(planes, 4 * area * NUMBER, self.cx, |(out, xs)| double(out, xs))
+            })
+        }?;
         Ok((CpuStorage::F32(out), (batch, channels, 2 * height, 2 * width).into()))
     }
 }

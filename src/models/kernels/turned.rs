@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 
 use super::contiguous;
+use super::fresh::{Places, put, written};
 use super::simd::wide;
 use super::turns::{NUMBER, in_turns};
 use crate::base::task::TaskCx;
@@ -34,21 +35,27 @@ impl CustomOp1 for Turn<'_> {
     fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (batch, rows, columns) = layout.shape().dims3()?;
         let xs = contiguous(xs, layout)?;
-        let mut out = vec![0f32; xs.len()];
-        if !xs.is_empty() {
-            let matrices = out.chunks_exact_mut(rows * columns).zip(xs.chunks_exact(rows * columns));
-            let strips =
-                matrices.flat_map(|(out, xs)| out.chunks_mut(BLOCK * rows).enumerate().map(move |strip| (strip, xs)));
-            in_turns(strips, BLOCK * rows * NUMBER, self.cx, |((strip, out), xs)| {
-                turn(&xs[strip * BLOCK..], columns, out, rows);
-            })?;
+        if xs.is_empty() {
+            return Ok((CpuStorage::F32(Vec::new()), (batch, columns, rows).into()));
         }
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: strips make up the matrices, and all places of a strip are written.
+        let out = unsafe {
+            written(xs.len(), |out| {
+                let matrices = out.chunks_exact_mut(rows * columns).zip(xs.chunks_exact(rows * columns));
+                let strips = matrices
+                    .flat_map(|(out, xs)| out.chunks_mut(BLOCK * rows).enumerate().map(move |strip| (strip, xs)));
+                in_turns(strips, BLOCK * rows * NUMBER, self.cx, |((strip, out), xs)| {
+                    turn(&xs[strip * BLOCK..], columns, out, rows);
+                })
+            })
+        }?;
         Ok((CpuStorage::F32(out), (batch, columns, rows).into()))
     }
 }
 
 /// The first columns of `xs`, which has `columns` of them, as the rows of `out`, of which each is `rows` long.
-fn turn(xs: &[f32], columns: usize, out: &mut [f32], rows: usize) {
+fn turn(xs: &[f32], columns: usize, out: &mut Places, rows: usize) {
     let count = out.len() / rows;
     let whole = if count == BLOCK { rows / BLOCK * BLOCK } else { 0 };
     wide(
@@ -61,14 +68,16 @@ fn turn(xs: &[f32], columns: usize, out: &mut [f32], rows: usize) {
                 }
                 for (column, out) in out.chunks_exact_mut(rows).enumerate() {
                     let to: [f32; BLOCK] = std::array::from_fn(|row| block[row][column]);
-                    out[first..first + BLOCK].copy_from_slice(&to);
+                    put(&to, &mut out[first..first + BLOCK]);
                 }
             }
         },
     );
     for row in whole..rows {
         let numbers = &xs[row * columns..][..count];
-        out.chunks_exact_mut(rows).zip(numbers).for_each(|(out, number)| out[row] = *number);
+        out.chunks_exact_mut(rows).zip(numbers).for_each(|(out, number)| {
+            out[row].write(*number);
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use half::bf16;
 use pulp::Arch;
 
 use super::product::{self, COLUMNS, LINE, ROWS, Tile};
@@ -24,14 +25,7 @@ pub(super) trait Word: Copy + Default + Send + Sync + 'static {
     }
 
     /// The same, while the processor fetches what is `ahead`, a line for each word of a row.
-    fn add_product_and_fetch(
-        arch: Arch,
-        rows: &[Self],
-        columns: &[Self],
-        used: usize,
-        ahead: &[Self],
-        out: &mut Tile,
-    );
+    fn add_product_and_fetch(arch: Arch, rows: &[Self], columns: &[Self], used: usize, ahead: &[Self], out: &mut Tile);
 }
 
 impl Word for f32 {
@@ -46,14 +40,7 @@ impl Word for f32 {
         rows.as_flattened()
     }
 
-    fn add_product_and_fetch(
-        arch: Arch,
-        rows: &[Self],
-        columns: &[Self],
-        used: usize,
-        ahead: &[Self],
-        out: &mut Tile,
-    ) {
+    fn add_product_and_fetch(arch: Arch, rows: &[Self], columns: &[Self], used: usize, ahead: &[Self], out: &mut Tile) {
         product::add_product(arch, rows, columns, used, ahead, out);
     }
 }
@@ -82,31 +69,13 @@ impl Word for Pair {
         let count = rows.len() / 2 * COLUMNS;
         buffer.resize(count.max(buffer.len()), Self::default());
         let panel = &mut buffer[..count];
-        wide(
-            #[inline(always)]
-            || {
-                for (to, [first, second]) in panel.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(rows.as_chunks::<2>().0)
-                {
-                    for i in 0..COLUMNS {
-                        to[i] = Self::of(
-                            #[inline(always)]
-                            |k| if k == 0 { first[i] } else { second[i] },
-                        );
-                    }
-                }
-            },
-        );
+        for (to, [first, second]) in panel.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(rows.as_chunks::<2>().0) {
+            pair_up(first, second, to);
+        }
         panel
     }
 
-    fn add_product_and_fetch(
-        _: Arch,
-        rows: &[Self],
-        columns: &[Self],
-        used: usize,
-        ahead: &[Self],
-        out: &mut Tile,
-    ) {
+    fn add_product_and_fetch(_: Arch, rows: &[Self], columns: &[Self], used: usize, ahead: &[Self], out: &mut Tile) {
         let (rows, columns) = (rows.as_chunks::<ROWS>().0, columns.as_chunks::<COLUMNS>().0);
         #[cfg(target_arch = "x86_64")]
         if can_multiply_pairs() {
@@ -134,6 +103,108 @@ pub(super) fn rounded(number: f32) -> u32 {
     if number.is_nan() { bits | QUIET } else { nearest }
 }
 
+/// The pairs of numbers above each other, (length) and (length) -> (length). Those too small for a normal number may become zero.
+#[inline(always)]
+pub(super) fn pair_up(first: &[f32], second: &[f32], to: &mut [Pair]) {
+    #[cfg(target_arch = "x86_64")]
+    if can_multiply_pairs() {
+        #[expect(unsafe_code, reason = "the compiler cannot see what the processor has")]
+        // Safety: it has what the function wants.
+        return unsafe { pair_up_fast(first, second, to) };
+    }
+    pair_up_slowly(first, second, to);
+}
+
+/// The same in operations that every processor has.
+fn pair_up_slowly(first: &[f32], second: &[f32], to: &mut [Pair]) {
+    wide(
+        #[inline(always)]
+        || {
+            for ((to, first), second) in to.iter_mut().zip(first).zip(second) {
+                *to = Pair::of(
+                    #[inline(always)]
+                    |k| if k == 0 { *first } else { *second },
+                );
+            }
+        },
+    );
+}
+
+/// Numbers that fill a register.
+#[cfg(target_arch = "x86_64")]
+const LANES: usize = 16;
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn pair_up_fast(first: &[f32], second: &[f32], to: &mut [Pair]) {
+    use std::arch::x86_64::{
+        __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_epi16,
+        _mm512_storeu_si512,
+    };
+    /// Where each number of the pairs is, if first come the lower ones and then the upper.
+    const PLACES: [u16; 2 * LANES] = {
+        let (mut places, mut i) = ([0; 2 * LANES], 0);
+        while i < LANES {
+            places[2 * i] = i as u16;
+            places[2 * i + 1] = (LANES + i) as u16;
+            i += 1;
+        }
+        places
+    };
+    let length = to.len().min(first.len()).min(second.len());
+    let (first, second, to) = (&first[..length], &second[..length], &mut to[..length]);
+    let (numbers, pairs) = ((first.as_chunks::<LANES>(), second.as_chunks::<LANES>()), to.as_chunks_mut::<LANES>());
+    #[expect(unsafe_code, reason = "registers are read and written through pointers")]
+    // Safety: what is read and written is as long as a register; types of one size, and any bits are pairs.
+    unsafe {
+        let places = _mm512_loadu_si512(PLACES.as_ptr().cast());
+        for ((to, first), second) in pairs.0.iter_mut().zip(numbers.0.0).zip(numbers.1.0) {
+            let (first, second) = (_mm512_loadu_ps(first.as_ptr()), _mm512_loadu_ps(second.as_ptr()));
+            let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(second, first));
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_permutexvar_epi16(places, rounded));
+        }
+    }
+    pair_up_slowly(numbers.0.1, numbers.1.1, pairs.1);
+}
+
+/// Rounds numbers to bf16, and fills up with zeros. Those too small for a normal number may become zero.
+#[inline(always)]
+pub(super) fn round(numbers: &[f32], to: &mut [bf16]) {
+    let (to, rest) = to.split_at_mut(numbers.len());
+    rest.fill(bf16::ZERO);
+    #[cfg(target_arch = "x86_64")]
+    if can_multiply_pairs() {
+        #[expect(unsafe_code, reason = "the compiler cannot see what the processor has")]
+        // Safety: it has what the function wants.
+        return unsafe { round_fast(numbers, to) };
+    }
+    round_slowly(numbers, to);
+}
+
+/// The same in operations that every processor has.
+fn round_slowly(numbers: &[f32], to: &mut [bf16]) {
+    wide(
+        #[inline(always)]
+        || to.iter_mut().zip(numbers).for_each(|(to, number)| *to = bf16::from_bits((rounded(*number) >> 16) as u16)),
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn round_fast(numbers: &[f32], to: &mut [bf16]) {
+    use std::arch::x86_64::{__m256i, _mm256_storeu_si256, _mm512_cvtneps_pbh, _mm512_loadu_ps};
+    let (numbers, to) = (numbers.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+    for (to, numbers) in to.0.iter_mut().zip(numbers.0) {
+        #[expect(unsafe_code, reason = "registers are read and written through pointers")]
+        // Safety: what is read and written is as long as a register; types of one size, and any bits are numbers.
+        unsafe {
+            let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(_mm512_loadu_ps(numbers.as_ptr())));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), rounded);
+        }
+    }
+    round_slowly(numbers.1, to.1);
+}
+
 /// The part of a tile that has `R` rows.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -142,8 +213,6 @@ fn add_part<const R: usize>(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], 
         __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
         _mm512_storeu_ps,
     };
-    /// Words of a register.
-    const LANES: usize = COLUMNS / 2;
     let mut sums = [[_mm512_setzero_ps(); 2]; R];
     for (i, (row, columns)) in rows.iter().zip(columns).enumerate() {
         if let Some(line) = ahead.get(i * LINE) {
@@ -187,7 +256,10 @@ fn add_slowly(rows: &[[Pair; ROWS]], columns: &[[Pair; COLUMNS]], used: usize, o
 /// Whether this processor multiplies pairs in bf16 (AVX-512 BF16).
 pub fn can_multiply_pairs() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bf16");
+    return std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512dq")
+        && std::arch::is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
@@ -210,7 +282,6 @@ pub(super) fn multiplies_in_bf16() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::bf16;
 
     fn number(i: usize) -> f32 {
         ((i * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5
@@ -233,6 +304,23 @@ mod tests {
         for bits in [0x7f80_0001, 0x7fc0_0000, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
             let pair = Pair::of(|_| f32::from_bits(bits));
             assert!(pair.numbers().iter().all(|number| number.is_nan()), "{bits:x}");
+        }
+    }
+
+    #[test]
+    fn rows_are_rounded_and_paired_as_single_numbers_are() {
+        let mut first: Vec<f32> = (0..100).map(number).collect();
+        (first[3], first[40], first[99]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+        let second: Vec<f32> = first.iter().rev().map(|number| number * 77.0).collect();
+        for length in [0, 1, 15, 16, 50, 100] {
+            let (mut got, mut want) = (vec![Pair(7); length], vec![Pair(7); length]);
+            pair_up(&first[..length], &second[..length], &mut got);
+            pair_up_slowly(&first[..length], &second[..length], &mut want);
+            assert_eq!(got, want);
+            let mut rounded = vec![bf16::ONE; length + 28];
+            round(&first[..length], &mut rounded);
+            let halves = want.iter().map(|pair| (pair.0 & 0xffff) as u16);
+            assert!(rounded.iter().map(|number| number.to_bits()).eq(halves.chain(std::iter::repeat_n(0, 28))));
         }
     }
 

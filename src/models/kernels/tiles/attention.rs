@@ -4,8 +4,8 @@ use half::bf16;
 
 use super::super::attention::{Head as AttentionHead, Scores, Sizes};
 use super::super::product::COLUMNS;
-use super::super::word::{Pair, Word};
-use super::{DEPTH, Left, Right, SIDE, Steps, WORDS, multiply, round};
+use super::super::word::{Pair, Word, round};
+use super::{DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
 
 /// Keys (keys, words) and values (channels, keys), in whole blocks.
 pub(in super::super) struct Head {

@@ -5,11 +5,11 @@
 
 use half::bf16;
 
+use super::super::fresh::{Places, written};
 use super::super::product::{Pause, Room};
-use super::super::simd::wide;
 use super::super::turns::in_turns;
-use super::super::word::{Pair, Word};
-use super::{Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply, round};
+use super::super::word::{Pair, pair_up, round};
+use super::{Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -136,15 +136,32 @@ pub(in super::super) fn convolve<const TAPS: usize>(
     cx: &TaskCx<'_>,
 ) -> candle_core::Result<Vec<f32>> {
     let Sizes { batch, outputs, .. } = sizes;
-    let mut out = vec![0f32; batch * outputs * sizes.area()];
-    if out.is_empty() {
-        return Ok(out);
+    let count = batch * outputs * sizes.area();
+    if count == 0 {
+        return Ok(Vec::new());
     }
+    #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+    // Safety: every plane's rows are those of one job, which writes all that it has.
+    unsafe {
+        written(count, |out| fill(xs, filters, bias, sizes, cx, out))
+    }
+}
+
+/// As [`convolve`], into `out`.
+fn fill<const TAPS: usize>(
+    xs: &[f32],
+    filters: &Filters,
+    bias: &[f32],
+    sizes: Sizes<TAPS>,
+    cx: &TaskCx<'_>,
+    out: &mut Places,
+) -> candle_core::Result<()> {
+    let Sizes { batch, outputs, .. } = sizes;
     let cut = sizes.cut();
     let across = sizes.height.div_ceil(cut.rows);
     let parts = outputs.div_ceil(OUTPUTS);
     // The planes' rows that each job computes, one after the other: first by picture, then by channel.
-    let mut jobs: Vec<Vec<&mut [f32]>> = Vec::new();
+    let mut jobs: Vec<Vec<&mut Places>> = Vec::new();
     jobs.resize_with(batch.div_ceil(cut.pictures) * across * parts, Vec::new);
     for (plane, pixels) in out.chunks_exact_mut(sizes.area()).enumerate() {
         let (picture, channel) = (plane / outputs, plane % outputs);
@@ -163,17 +180,16 @@ pub(in super::super) fn convolve<const TAPS: usize>(
             room.with(filters.steps() * WORDS * cut.plane, |pairs| {
                 let (place, first) = (job / parts, job % parts * OUTPUTS);
                 let pictures = place / across * cut.pictures..batch.min((place / across + 1) * cut.pictures);
-                pair_up(xs, pictures.clone(), place % across * cut.rows, sizes, cut, pairs);
+                lay_out(xs, pictures.clone(), place % across * cut.rows, sizes, cut, pairs);
                 let right = Right { pairs, row: cut.plane, steps: &steps };
                 compute(right, filters, bias, first, pictures.len(), sizes, cut, planes);
             });
         });
-    })?;
-    Ok(out)
+    })
 }
 
 /// The rows from number `first` on and the margins around them, as pairs of channels: (inputs / 2, [`Cut::plane`]).
-fn pair_up<const TAPS: usize>(
+fn lay_out<const TAPS: usize>(
     xs: &[f32],
     pictures: std::ops::Range<usize>,
     first: usize,
@@ -183,43 +199,33 @@ fn pair_up<const TAPS: usize>(
 ) {
     let Sizes { inputs, height, width, .. } = sizes;
     let (margin, zeros) = (Sizes::<TAPS>::MARGIN, vec![0f32; width]);
-    wide(
-        #[inline(always)]
-        || {
-            for (word, plane) in pairs.chunks_exact_mut(cut.plane).enumerate() {
-                if word * 2 >= inputs {
-                    plane.fill(Pair::default());
+    for (word, plane) in pairs.chunks_exact_mut(cut.plane).enumerate() {
+        if word * 2 >= inputs {
+            plane.fill(Pair::default());
+            continue;
+        }
+        for (picture, plane) in pictures.clone().zip(plane.chunks_exact_mut(cut.picture)) {
+            let channel = |channel: usize| &xs[(picture * inputs + channel) * sizes.area()..][..sizes.area()];
+            let upper = channel(word * 2);
+            let lower = (word * 2 + 1 < inputs).then(|| channel(word * 2 + 1));
+            for (row, to) in plane.chunks_exact_mut(sizes.stride()).enumerate() {
+                let y = (first + row).wrapping_sub(margin);
+                if y >= height {
+                    to.fill(Pair::default());
                     continue;
                 }
-                for (picture, plane) in pictures.clone().zip(plane.chunks_exact_mut(cut.picture)) {
-                    let channel = |channel: usize| &xs[(picture * inputs + channel) * sizes.area()..][..sizes.area()];
-                    let upper = channel(word * 2);
-                    let lower = (word * 2 + 1 < inputs).then(|| channel(word * 2 + 1));
-                    for (row, to) in plane.chunks_exact_mut(sizes.stride()).enumerate() {
-                        let y = (first + row).wrapping_sub(margin);
-                        if y >= height {
-                            to.fill(Pair::default());
-                            continue;
-                        }
-                        let (left, to) = to.split_at_mut(margin);
-                        let (to, right) = to.split_at_mut(width);
-                        left.fill(Pair::default());
-                        right.fill(Pair::default());
-                        let upper = &upper[y * width..][..width];
-                        // The last of an odd number of channels is alone.
-                        let lower = lower.map_or(&zeros[..], |lower| &lower[y * width..][..width]);
-                        for ((to, upper), lower) in to.iter_mut().zip(upper).zip(lower) {
-                            *to = Pair::of(
-                                #[inline(always)]
-                                |k| if k == 0 { *upper } else { *lower },
-                            );
-                        }
-                    }
-                }
-                plane[pictures.len() * cut.picture..].fill(Pair::default());
+                let (left, to) = to.split_at_mut(margin);
+                let (to, right) = to.split_at_mut(width);
+                left.fill(Pair::default());
+                right.fill(Pair::default());
+                let upper = &upper[y * width..][..width];
+                // The last of an odd number of channels is alone.
+                let lower = lower.map_or(&zeros[..], |lower| &lower[y * width..][..width]);
+                pair_up(upper, lower, to);
             }
-        },
-    );
+        }
+        plane[pictures.len() * cut.picture..].fill(Pair::default());
+    }
 }
 
 /// The outputs from number `first` on, into rows of their planes.
@@ -232,7 +238,7 @@ fn compute<const TAPS: usize>(
     pictures: usize,
     sizes: Sizes<TAPS>,
     cut: Cut,
-    mut planes: Vec<&mut [f32]>,
+    mut planes: Vec<&mut Places>,
 ) {
     let (stride, width) = (sizes.stride(), sizes.width);
     let channels = planes.len() / pictures;
@@ -256,13 +262,15 @@ fn compute<const TAPS: usize>(
 }
 
 /// Sums from place `column` on, of rows that are `stride` apart, into rows of `width` pixels.
-fn put(sums: &[f32; SIDE], bias: f32, column: usize, stride: usize, width: usize, plane: &mut [f32]) {
+fn put(sums: &[f32; SIDE], bias: f32, column: usize, stride: usize, width: usize, plane: &mut Places) {
     let mut lane = 0;
     while lane < SIDE {
         let (row, x) = ((column + lane) / stride, (column + lane) % stride);
         let Some(pixels) = plane.get_mut(row * width..(row + 1) * width) else { return };
         if x < width {
-            pixels[x..].iter_mut().zip(&sums[lane..]).for_each(|(to, sum)| *to = sum + bias);
+            pixels[x..].iter_mut().zip(&sums[lane..]).for_each(|(to, sum)| {
+                to.write(sum + bias);
+            });
         }
         lane += stride - x;
     }

@@ -2,14 +2,16 @@
 //!
 //! Invariant: blocks are cut by the sizes alone, so that results are the same bits whatever the number of threads.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use half::bf16;
 
+use super::super::fresh::{Places, written};
 use super::super::product::{Pause, Room, pack};
 use super::super::turns::in_turns;
-use super::super::word::{Pair, Word};
-use super::{Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply, round};
+use super::super::word::{Pair, Word, round};
+use super::{Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -65,30 +67,41 @@ pub(in super::super) fn apply(
 ) -> candle_core::Result<Vec<f32>> {
     let (inputs, outputs) = (weight.inputs, bias.len());
     let rows = xs.len() / inputs;
-    let mut out = vec![0f32; rows * outputs];
     if rows > (GROUPS - 1) * TOGETHER {
-        let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
-        in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
-            rounded(xs, weight, |numbers| compute(numbers, weight, bias, 0..outputs, out));
-        })?;
-        return Ok(out);
+        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+        // Safety: groups make up all rows, and all outputs of a group are computed.
+        return unsafe {
+            written(rows * outputs, |out| {
+                let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
+                in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
+                    rounded(xs, weight, |numbers| compute(numbers, weight, bias, 0..outputs, out));
+                })
+            })
+        };
     }
     let block = PANELS * SIDE;
-    let mut parts: Vec<Vec<f32>> = vec![Vec::new(); outputs.div_ceil(block)];
+    let mut parts: Vec<Vec<MaybeUninit<f32>>> = vec![Vec::new(); outputs.div_ceil(block)];
     rounded(xs, weight, |numbers| {
         in_turns(parts.iter_mut().enumerate(), rows * inputs * block, cx, |(part, out)| {
             let wanted = part * block..outputs.min((part + 1) * block);
-            out.resize(rows * wanted.len(), 0.0);
+            // In any places: they are put into theirs below.
+            out.resize(rows * wanted.len(), MaybeUninit::uninit());
             compute(numbers, weight, bias, wanted, out);
         })
     })?;
-    for (part, values) in parts.iter().enumerate() {
-        let width = block.min(outputs - part * block);
-        for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
-            to[part * block..][..width].copy_from_slice(from);
-        }
+    #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
+    // Safety: parts make up all outputs, each part has all rows, and both were computed.
+    unsafe {
+        written(rows * outputs, |out| {
+            for (part, values) in parts.iter().enumerate() {
+                let width = block.min(outputs - part * block);
+                for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
+                    to[part * block..][..width].copy_from_slice(from);
+                }
+            }
+            Ok(())
+        })
     }
-    Ok(out)
 }
 
 /// Calls `work` with the rows of `xs` in bf16, as wide as whole steps; any numbers stand in the rows that fill up the last block.
@@ -105,7 +118,7 @@ fn rounded<R>(xs: &[f32], weight: &Columns, work: impl FnOnce(&[bf16]) -> R) -> 
 }
 
 /// Rows in bf16 -> (rows, these outputs).
-fn compute(numbers: &[bf16], weight: &Columns, bias: &[f32], wanted: Range<usize>, out: &mut [f32]) {
+fn compute(numbers: &[bf16], weight: &Columns, bias: &[f32], wanted: Range<usize>, out: &mut Places) {
     let (words, width) = (weight.words(), wanted.len());
     let mut block = Aligned([[0f32; SIDE]; SIDE]);
     let row = words * Pair::DEPTH;
@@ -118,7 +131,9 @@ fn compute(numbers: &[bf16], weight: &Columns, bias: &[f32], wanted: Range<usize
             multiply(Left { numbers, row, step: DEPTH }, right, false, &mut block.0);
             for (out, sums) in out.chunks_exact_mut(width).zip(&block.0) {
                 let out = &mut out[column..][..here];
-                out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| *to = sum + bias);
+                out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| {
+                    to.write(sum + bias);
+                });
             }
         }
     }

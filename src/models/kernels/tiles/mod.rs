@@ -15,8 +15,7 @@ pub(super) use linear::{Columns, apply};
 
 use half::bf16;
 
-use super::simd::wide;
-use super::word::{Pair, Word, rounded};
+use super::word::{Pair, Word};
 
 /// Rows, and columns, of a block.
 pub(super) const SIDE: usize = 32;
@@ -130,16 +129,6 @@ fn multiply_slowly(left: Left<'_>, right: Right<'_>, adds: bool, out: &mut Block
     }
 }
 
-/// Rounds numbers to bf16, and fills up with zeros.
-pub(super) fn round(numbers: &[f32], to: &mut [bf16]) {
-    let (to, rest) = to.split_at_mut(numbers.len());
-    rest.fill(bf16::ZERO);
-    wide(
-        #[inline(always)]
-        || to.iter_mut().zip(numbers).for_each(|(to, number)| *to = bf16::from_bits((rounded(*number) >> 16) as u16)),
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,14 +161,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn numbers_are_rounded_as_bf16_is_and_zeros_follow() {
-        let numbers: Vec<f32> = (0..100).map(|i| (i as f32 - 50.0) / 7.0).collect();
-        let mut got = vec![bf16::ONE; 128];
-        round(&numbers, &mut got);
-        let want = numbers.iter().map(|number| bf16::from_f32(*number));
-        assert!(got.iter().copied().eq(want.chain(std::iter::repeat_n(bf16::ZERO, 28))));
     }
 }
