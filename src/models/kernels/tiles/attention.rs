@@ -5,7 +5,7 @@ use half::bf16;
 use super::super::attention::{Head as AttentionHead, Scores, Sizes};
 use super::super::product::COLUMNS;
 use super::super::word::{Pair, Word, round};
-use super::{DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
+use super::{Ahead, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
 
 /// Keys (keys, words) and values (channels, keys), in whole blocks.
 pub(in super::super) struct Head {
@@ -60,7 +60,7 @@ impl AttentionHead for Head {
         let scores = &mut scores[..keys.len() / row];
         let right = Right { pairs: queries, row: SIDE, steps: &Steps::of_panel(words) };
         for (numbers, scores) in keys.chunks_exact(SIDE * row).zip(scores.as_chunks_mut().0) {
-            multiply(Left { numbers, row, step: DEPTH }, right, false, scores);
+            multiply(Left { numbers, row, step: DEPTH }, right, false, Ahead::NOTHING, scores);
         }
         scores
     }
@@ -69,7 +69,7 @@ impl AttentionHead for Head {
         let (row, steps) = (Self::row(self.sizes), Steps::of_panel(weights.len() / Pair::DEPTH));
         let right = Right { pairs: Pair::panel(weights, buffer), row: SIDE, steps: &steps };
         for (values, sums) in self.values.chunks_exact(SIDE * row).zip(sums.as_chunks_mut().0) {
-            multiply(Left { numbers: &values[first..], row, step: DEPTH }, right, true, sums);
+            multiply(Left { numbers: &values[first..], row, step: DEPTH }, right, true, Ahead::NOTHING, sums);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::super::fresh::{Places, written};
 use super::super::product::{Pause, Room};
 use super::super::turns::in_turns;
 use super::super::word::{Pair, pair_up, round};
-use super::{Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
+use super::{Ahead, Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -252,7 +252,7 @@ fn compute<const TAPS: usize>(
             let rows = planes[0].len() / width;
             for column in (0..rows * stride).step_by(SIDE) {
                 let right = Right { pairs: &right.pairs[picture * cut.picture + column..], ..right };
-                multiply(left, right, false, &mut block.0);
+                multiply(left, right, false, Ahead::NOTHING, &mut block.0);
                 for ((plane, sums), bias) in planes.iter_mut().zip(&block.0).zip(&bias[first + here.start..]) {
                     put(sums, *bias, column, stride, width, plane);
                 }

@@ -11,7 +11,7 @@ use super::super::fresh::{Places, written};
 use super::super::product::{Pause, Room, pack};
 use super::super::turns::in_turns;
 use super::super::word::{Pair, Word, round};
-use super::{Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
+use super::{Ahead, Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
 
@@ -126,9 +126,11 @@ fn compute(numbers: &[bf16], weight: &Columns, bias: &[f32], wanted: Range<usize
         let pairs = &weight.pairs[(wanted.start + column) * words..][..SIDE * words];
         let here = SIDE.min(width - column);
         let bias = &bias[wanted.start + column..][..here];
-        for (numbers, out) in numbers.chunks_exact(SIDE * row).zip(out.chunks_mut(SIDE * width)) {
+        let next = weight.pairs.get((wanted.start + column + SIDE) * words..).and_then(|next| next.get(..SIDE * words));
+        let blocks = numbers.chunks_exact(SIDE * row).zip(out.chunks_mut(SIDE * width));
+        for (number, (numbers, out)) in blocks.enumerate() {
             let right = Right { pairs, row: SIDE, steps: &weight.steps };
-            multiply(Left { numbers, row, step: DEPTH }, right, false, &mut block.0);
+            multiply(Left { numbers, row, step: DEPTH }, right, false, Ahead::of(next, number), &mut block.0);
             for (out, sums) in out.chunks_exact_mut(width).zip(&block.0) {
                 let out = &mut out[column..][..here];
                 out.iter_mut().zip(sums).zip(bias).for_each(|((to, sum), bias)| {

@@ -80,8 +80,30 @@ impl Steps {
     }
 }
 
+/// What the processor fetches during products: weights of those that come next, which would come from memory hardly as fast as they are
+/// multiplied.
+#[derive(Clone, Copy)]
+struct Ahead(*const u8);
+
+impl Ahead {
+    const NOTHING: Self = Self(std::ptr::null());
+    /// Products that together fetch one side of a product to come.
+    const PRODUCTS: usize = 2;
+
+    /// What the product of this number, counted among those of the present weights, fetches of the `next` ones.
+    fn of<T>(next: Option<&[T]>, number: usize) -> Self {
+        match next {
+            Some(next) if number < Self::PRODUCTS => {
+                let share = size_of_val(next) / Self::PRODUCTS;
+                Self(next.as_ptr().cast::<u8>().wrapping_add(number * share))
+            }
+            _ => Self::NOTHING,
+        }
+    }
+}
+
 /// The product of what is left and right, in `out`; `adds` if it is added to what is there.
-fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out: &mut Block) {
+fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, ahead: Ahead, out: &mut Block) {
     let count = right.steps.starts.len();
     if count == 0 {
         if !adds {
@@ -104,8 +126,9 @@ fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out: &mut Block) {
             reason = "the compiler cannot see what the processor has, and how far registers are read"
         )]
         // Safety: it has them, and both sides are as long as asserted.
-        return unsafe { registers::multiply(left, right, adds, out) };
+        return unsafe { registers::multiply(left, right, adds, ahead.0, out) };
     }
+    let _ = ahead.0;
     multiply_slowly(left, right, adds, out);
 }
 
@@ -146,7 +169,7 @@ mod tests {
             let right = Right { pairs: &pairs, row: SIDE, steps: &steps };
             for adds in [false, true] {
                 let (mut fast, mut slow) = ([[1.0; SIDE]; SIDE], [[1.0; SIDE]; SIDE]);
-                multiply(left, right, adds, &mut fast);
+                multiply(left, right, adds, Ahead::of(Some(&numbers), 1), &mut fast);
                 multiply_slowly(left, right, adds, &mut slow);
                 for (y, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
                     for (x, got) in fast.iter().zip(slow).enumerate() {

@@ -69,18 +69,18 @@ fn prepare() {
     }
 }
 
-/// As [`super::multiply`].
+/// As [`super::multiply`]; fetches what is `ahead`, if that is not null.
 ///
 /// # Safety
 /// The registers are there, and both sides are as long as their rows and steps want; there is at least one step.
-pub(super) unsafe fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out: &mut Block) {
+pub(super) unsafe fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, ahead: *const u8, out: &mut Block) {
     prepare();
     let starts = right.steps.starts.as_ptr_range();
     let row = left.row * size_of::<half::bf16>();
     // Safety: as wanted. Registers 0 to 3 are the quarters of the block, 4 and 5 the rows, 6 and 7 the columns.
     unsafe {
         asm!(
-            "test {adds}, {adds}",
+            "test {right}, {right}",
             "jz 3f",
             "tileloadd tmm0, [{out} + {block}]",
             "tileloadd tmm1, [{out} + {block} + 64]",
@@ -103,6 +103,26 @@ pub(super) unsafe fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out:
             "tileloadd tmm5, [{lower} + {row}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            "test {ahead}, {ahead}",
+            "jz 4f",
+            "prefetcht1 [{ahead} + 0]",
+            "prefetcht1 [{ahead} + 64]",
+            "prefetcht1 [{ahead} + 128]",
+            "prefetcht1 [{ahead} + 192]",
+            "prefetcht1 [{ahead} + 256]",
+            "prefetcht1 [{ahead} + 320]",
+            "prefetcht1 [{ahead} + 384]",
+            "prefetcht1 [{ahead} + 448]",
+            "prefetcht1 [{ahead} + 512]",
+            "prefetcht1 [{ahead} + 576]",
+            "prefetcht1 [{ahead} + 640]",
+            "prefetcht1 [{ahead} + 704]",
+            "prefetcht1 [{ahead} + 768]",
+            "prefetcht1 [{ahead} + 832]",
+            "prefetcht1 [{ahead} + 896]",
+            "prefetcht1 [{ahead} + 960]",
+            "add {ahead}, 1024",
+            "4:",
             "add {upper}, {step}",
             "add {lower}, {step}",
             "add {start}, 8",
@@ -112,7 +132,6 @@ pub(super) unsafe fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out:
             "tilestored [{out} + {block} + 64], tmm1",
             "tilestored [{out} + {block} + {half}], tmm2",
             "tilestored [{out} + {block} + {half} + 64], tmm3",
-            adds = in(reg) usize::from(adds),
             out = in(reg) out.as_mut_ptr(),
             half = const HALF * SIDE * size_of::<f32>(),
             block = in(reg) SIDE * size_of::<f32>(),
@@ -124,7 +143,9 @@ pub(super) unsafe fn multiply(left: Left<'_>, right: Right<'_>, adds: bool, out:
             depth = in(reg) right.row * size_of::<Pair>(),
             start = inout(reg) starts.start => _,
             end = in(reg) starts.end,
-            right = out(reg) _,
+            // Whether it adds, before it is a place.
+            right = inout(reg) usize::from(adds) => _,
+            ahead = inout(reg) ahead => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack)
         );
