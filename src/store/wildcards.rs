@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::presets;
 use crate::prompt::expand::wildcards::Wildcards;
 
 /// Folders inside folders; a link that leads back ends here.
 const DEEPEST: usize = 16;
 
-/// Reads all wildcard files of a folder and of those in it, and what could not be read. Hidden folders are left out; bytes
-/// that are no UTF-8 are replaced.
+/// Reads all wildcard files of a folder and of those in it, and what could not be read. Hidden folders are left out.
 pub fn read_folder(folder: &Path) -> (Wildcards, Vec<String>) {
     let (mut files, mut warnings) = (BTreeMap::new(), Vec::new());
     collect(folder, "", 0, &mut files, &mut warnings);
@@ -41,10 +41,15 @@ fn collect(
         let is_list = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| {
             ["txt", "yaml", "yml", "json"].iter().any(|known| known.eq_ignore_ascii_case(ending))
         });
-        match std::fs::read(&path) {
-            _ if !is_list => {}
-            Ok(bytes) => drop(files.insert(inside, String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) => warnings.push(format!("cannot read this file ({error}): {}", path.display())),
+        if !is_list {
+            continue;
+        }
+        match presets::read_text(&path) {
+            Ok((text, warning)) => {
+                files.insert(inside, text);
+                warnings.extend(warning);
+            }
+            Err(reason) => warnings.push(format!("cannot read this file ({reason}): {}", path.display())),
         }
     }
 }
