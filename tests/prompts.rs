@@ -8,6 +8,7 @@ use maquette::prompt::dialect::{self, Dialect};
 use maquette::prompt::emphasis;
 use maquette::prompt::expand::wildcards::Wildcards;
 use maquette::prompt::expand::{Expansion, Method, Wanted, expand, expand_traced};
+use maquette::prompt::highlight::highlight;
 use maquette::prompt::schedule::{Schedule, Timing};
 use maquette::prompt::source::Traced;
 use maquette::prompt::stages::Stages;
@@ -342,6 +343,46 @@ fn prompts_keep_their_meaning_in_other_dialects() {
 }
 
 #[test]
+fn what_fuzzing_found_is_written_and_read_as_the_same() {
+    for (dialect, text) in [
+        (Dialect::A1111, "(a).b\u{1e} ("),
+        (Dialect::A1111, "a (\u{1c}b:1.2)\u{1f}["),
+        (Dialect::NovelAi, "{999999999999::a}"),
+        (Dialect::Compel, "a,.swap(b)c"),
+    ] {
+        let tree = bare(dialect::read(dialect, text).0);
+        let (written, lost) = dialect::write(dialect, &tree);
+        assert_eq!((bare(dialect::read(dialect, &written).0), lost), (tree, vec![]), "{text:?}: {written:?}");
+    }
+}
+
+#[test]
+fn a_name_that_a_dialect_cannot_write_is_said() {
+    let (written, remarks) = dialect::convert(Dialect::A1111, Dialect::Compel, "a <lora:my style:0.8>");
+    assert_eq!((written.as_str(), remarks.len(), remarks[0].span.clone()), ("a withLora(my style, 0.8)", 1, 2..21));
+    // The name holds half a form.
+    let tree = dialect::read(Dialect::Swarm, "<lora:b<lorA:a:>]a:1>").0;
+    assert_eq!(dialect::write(Dialect::Swarm, &tree).1.len(), 1);
+    assert_eq!(
+        dialect::convert(Dialect::Compel, Dialect::A1111, "a withLora(b_1, 0.5)"),
+        ("a <lora:b_1:0.5>".to_owned(), vec![])
+    );
+}
+
+#[test]
+fn weights_are_written_as_what_they_are() {
+    let again = |dialect, text: &str| dialect::write(dialect, &dialect::read(dialect, text).0).0;
+    // 0.3 * 3 is a little less than 0.9, which is a minus.
+    assert_eq!(
+        again(Dialect::Compel, "((b)0.3)3.0 (c d)1.21 e++ (f g)0.9"),
+        "(b)0.8999999999999999 (c d)1.21 (e)++ (f g)-"
+    );
+    assert_eq!(dialect::convert(Dialect::A1111, Dialect::Compel, "((a)), [b]").0, "(a)++, (b)0.9091");
+    assert_eq!(dialect::convert(Dialect::NovelAi, Dialect::NovelAi, "{a}, [b]").0, "{a}, [b]");
+    assert_eq!(dialect::convert(Dialect::Swarm, Dialect::A1111, "(a:0.9091), ((b:1.2))").0, "[a], (b:1.2)");
+}
+
+#[test]
 fn what_a_dialect_cannot_say_is_said() {
     let lost = |from, to, text: &str| {
         let (_, remarks) = dialect::convert(from, to, text);
@@ -370,8 +411,12 @@ fn slips_are_found_and_mended() {
 
 #[test]
 fn a_megabyte_of_brackets_is_read() {
-    for bracket in ["(", "[", ")", "(a", "[a:", "[a|", "((a:1.2)", "<lora:", "a AND "] {
-        let text = bracket.repeat(1_000_000 / bracket.len());
+    let brackets = ["(", "[", ")", "(a", "[a:", "[a|", "((a:1.2)", "<lora:", "a AND "];
+    let repeated = brackets.map(|bracket| bracket.repeat(1_000_000 / bracket.len()));
+    // Brackets that cross: each round one closes behind all the square ones.
+    let crossing = ["(", "[", ")"].map(|bracket| bracket.repeat(300_000)).concat();
+    for text in repeated.into_iter().chain([crossing]) {
+        assert_eq!(highlight(&text).last().map(|piece| piece.span.end), Some(text.len()));
         let (stretches, remarks) = Stages::new(&text, 1).schedule();
         assert!(!stretches.is_empty() && remarks.len() < 3000);
         for dialect in Dialect::ALL {

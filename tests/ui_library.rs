@@ -194,6 +194,30 @@ fn the_keyboard_goes_from_the_words_to_what_was_found_and_stays_there() {
 }
 
 #[test]
+fn words_that_fit_in_another_list_lead_there() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = open(root.path());
+    click(&mut harness, "Templates");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "foggy");
+    assert!(says(&harness, "Nothing fits here") && says(&harness, "Modifiers: 1"));
+    // Enter goes to the first list in which they are found, the arrow to the first row of a list.
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert_eq!(prompt(&harness), "a fox, foggy");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    press(&mut harness, Modifiers::NONE, Key::ArrowDown);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert_eq!(prompt(&harness), "a fox");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "no such word");
+    assert!(says(&harness, "Nothing fits. Change the words above"));
+}
+
+#[test]
 fn a_template_brings_its_settings_in_the_same_step() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = open(root.path());

@@ -312,6 +312,28 @@ fn what_the_encoder_gets_is_shown_as_it_is_typed() {
 }
 
 #[test]
+fn what_the_encoder_gets_is_reached_and_read_by_keyboard_alone() {
+    let root = files();
+    let folders = folders(root.path());
+    let (preferences, _) = Preferences::read(&folders);
+    let mut harness = window::window([1360.0, 800.0], Some(folders), preferences, plausible_output);
+    write(&mut harness, "a {red|blue} fox, {a|b}, [c:d:5]");
+    wait_until_read(&mut harness);
+    command(&mut harness, "What the encoder gets");
+    harness.run_steps(30);
+    let top = |harness: &Window<'_>, part: &str| {
+        let node = harness.get_all_by(|node| name_of(node).contains(part)).next().unwrap();
+        node.rect().top()
+    };
+    let opened = top(&harness, "What the encoder gets");
+    let drawn = top(&harness, "Drawn from variants");
+    assert!(opened < 300.0 && drawn > opened && drawn < opened + 60.0, "{opened} {drawn}");
+    press(&mut harness, Modifiers::NONE, Key::PageUp);
+    harness.run_steps(30);
+    assert!(top(&harness, "Drawn from variants") > drawn + 50.0, "a page up shows what is above");
+}
+
+#[test]
 fn text_of_many_scripts_can_be_edited() {
     let root = files();
     let mut harness = window(root.path());

@@ -21,7 +21,7 @@ pub const DOWN: f64 = 1.0 / 1.1;
 /// The weight that marks `BREAK`.
 pub const BREAK_WEIGHT: f64 = -1.0;
 /// Weights stay finite: this is the largest, far beyond what any model bears.
-const LARGEST: f64 = 1e9;
+pub(super) const LARGEST: f64 = 1e9;
 
 /// A piece of a prompt and how much it counts.
 #[derive(Debug, Clone, PartialEq)]

@@ -58,7 +58,8 @@ pub struct Piece {
 
 /// The pieces of `text`, in order.
 pub fn highlight(text: &str) -> Vec<Piece> {
-    let mut lexer = Lexer { text, marks: Vec::new(), pairs: Vec::new(), open: Vec::new() };
+    let mut lexer =
+        Lexer { text, marks: Vec::new(), pairs: Vec::new(), open: Vec::new(), places: [const { Vec::new() }; 3] };
     lexer.run();
     let mut marks = lexer.marks;
     marks.sort_by_key(|(span, _)| span.start);
@@ -78,7 +79,18 @@ struct Lexer<'a> {
     text: &'a str,
     marks: Vec<Mark>,
     pairs: Vec<Pair>,
-    open: Vec<Open>,
+    /// The brackets that are open; `None` for one that was closed before those in it. The last one is never `None`.
+    open: Vec<Option<Open>>,
+    /// Where in `open` the brackets of each [`Shape`] are.
+    places: [Vec<usize>; 3],
+}
+
+/// What a bracket looks like.
+#[derive(Clone, Copy)]
+enum Shape {
+    Round,
+    Square,
+    Brace,
 }
 
 impl Lexer<'_> {
@@ -87,7 +99,7 @@ impl Lexer<'_> {
         while let Some(c) = self.rest(at).chars().next() {
             at = self.step(at, c);
         }
-        for open in std::mem::take(&mut self.open) {
+        for open in std::mem::take(&mut self.open).into_iter().flatten() {
             match open {
                 Open::Round { at } => self.pairs.push(Pair { inside: at + 1..self.text.len(), factor: emphasis::UP }),
                 Open::Square { at, .. } => {
@@ -121,12 +133,12 @@ impl Lexer<'_> {
             '_' if self.rest(next).starts_with('_') => return self.wildcard(at).unwrap_or(next + 1),
             '(' => {
                 self.marks.push((at..next, Role::Emphasis));
-                self.open.push(Open::Round { at });
+                self.push(Shape::Round, Open::Round { at });
             }
             '[' => {
                 let mark = self.marks.len();
                 self.marks.push((at..next, Role::Emphasis));
-                self.open.push(Open::Square { at, mark, colons: Vec::new(), bars: Vec::new() });
+                self.push(Shape::Square, Open::Square { at, mark, colons: Vec::new(), bars: Vec::new() });
             }
             '{' => self.open_brace(at),
             ')' => self.close_round(at, emphasis::UP, at),
@@ -134,7 +146,7 @@ impl Lexer<'_> {
             '}' => self.close_brace(at),
             ':' => return self.colon(at),
             '|' => {
-                if let Some(Open::Square { bars, .. } | Open::Brace { bars, .. }) = self.open.last_mut() {
+                if let Some(Some(Open::Square { bars, .. } | Open::Brace { bars, .. })) = self.open.last_mut() {
                     bars.push(at);
                 }
             }
@@ -193,18 +205,33 @@ impl Lexer<'_> {
         Some(end)
     }
 
+    fn push(&mut self, shape: Shape, open: Open) {
+        self.places[shape as usize].push(self.open.len());
+        self.open.push(Some(open));
+    }
+
+    /// Takes the innermost open bracket of a shape, wherever others stand.
+    fn pop(&mut self, shape: Shape) -> Option<Open> {
+        let place = self.places[shape as usize].pop()?;
+        let open = self.open.get_mut(place)?.take();
+        while let Some(None) = self.open.last() {
+            self.open.pop();
+        }
+        open
+    }
+
     /// Closes the innermost round bracket, wherever other brackets stand: round and square ones may cross.
     fn close_round(&mut self, at: usize, factor: f64, inside_end: usize) {
-        let Some(found) = self.open.iter().rposition(|open| matches!(open, Open::Round { .. })) else { return };
-        if let Open::Round { at: open } = self.open.remove(found) {
+        if let Some(Open::Round { at: open }) = self.pop(Shape::Round) {
             self.pairs.push(Pair { inside: open + 1..inside_end, factor });
             self.marks.push((at..at + 1, Role::Emphasis));
         }
     }
 
     fn colon(&mut self, at: usize) -> usize {
-        let has_round = self.open.iter().any(|open| matches!(open, Open::Round { .. }));
-        if has_round && let Some((number, end)) = closing_number(self.text, at) {
+        if !self.places[Shape::Round as usize].is_empty()
+            && let Some((number, end)) = closing_number(self.text, at)
+        {
             let factor = self.text.get(number).and_then(parse_number);
             if let Some(factor) = factor {
                 self.marks.push((at..end - 1, Role::Weight));
@@ -212,15 +239,14 @@ impl Lexer<'_> {
                 return end;
             }
         }
-        if let Some(Open::Square { colons, .. }) = self.open.last_mut() {
+        if let Some(Some(Open::Square { colons, .. })) = self.open.last_mut() {
             colons.push(at);
         }
         at + 1
     }
 
     fn close_square(&mut self, at: usize) {
-        let Some(found) = self.open.iter().rposition(|open| matches!(open, Open::Square { .. })) else { return };
-        let Open::Square { at: open, mark, colons, bars } = self.open.remove(found) else { return };
+        let Some(Open::Square { at: open, mark, colons, bars }) = self.pop(Shape::Square) else { return };
         let schedule = |span: Range<usize>| (span, Role::Schedule);
         if !bars.is_empty() {
             self.marks[mark].1 = Role::Schedule;

@@ -164,6 +164,16 @@ impl Tags {
     }
 }
 
+/// Whether this is a list of tags: its first line has a tag and two numbers.
+pub fn is_list(text: &str) -> bool {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let is_number = |field: Option<&str>| field.is_some_and(|field| field.trim().parse::<u64>().is_ok());
+    let first = reader.records().next().and_then(Result::ok);
+    first.is_some_and(|row| {
+        row.get(0).is_some_and(|tag| !tag.is_empty()) && is_number(row.get(1)) && is_number(row.get(2))
+    })
+}
+
 fn from(names: &[Name], (index, at): (u32, u32)) -> &str {
     names.get(index as usize).and_then(|name| name.text.get(at as usize..)).unwrap_or_default()
 }

@@ -150,14 +150,17 @@ fn pieces(template: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// `template` with every `{}` (or `{c}` or `{class}`) replaced by `class`.
+/// What lists of zero-shot templates call the place of the class name; the first is this program's.
+const CLASS_HOLES: [&str; 6] = ["{}", "{c}", "{class}", "{label}", "{name}", "{0}"];
+
+/// `template` with every hole for the class name replaced by `class`.
 pub fn fill_class(template: &str, class: &str) -> String {
-    template.replace("{}", class).replace("{c}", class).replace("{class}", class)
+    CLASS_HOLES.iter().fold(template.to_owned(), |text, hole| text.replace(hole, class))
 }
 
 /// Whether a zero-shot template has a place for the class name.
 pub fn has_class_hole(template: &str) -> bool {
-    ["{}", "{c}", "{class}"].iter().any(|hole| template.contains(hole))
+    CLASS_HOLES.iter().any(|hole| template.contains(hole))
 }
 
 /// The lines of `text` that say something: not empty, not starting with `#`.

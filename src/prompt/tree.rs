@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
-use super::emphasis::{BREAK_WEIGHT, Fragment};
+use super::emphasis::{BREAK_WEIGHT, Fragment, LARGEST};
 use super::network::ExtraNetwork;
+use super::source::is_space;
 
 /// A prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -95,6 +96,7 @@ impl TreePart {
 
     /// Appends text; joins it to text of the same weight.
     pub fn push_text(&mut self, text: &str, weight: f64, span: Range<usize>) {
+        let weight = weight.clamp(-LARGEST, LARGEST);
         if text.is_empty() {
             return;
         }
@@ -115,7 +117,7 @@ impl TreePart {
         for mut item in old {
             if let Item::Text(fragment) = &mut item {
                 if is_edge {
-                    fragment.text = fragment.text.trim_start().to_owned();
+                    fragment.text = fragment.text.trim_start_matches(is_space).to_owned();
                 }
                 if fragment.text.is_empty() {
                     continue;
@@ -133,7 +135,7 @@ impl TreePart {
 
     fn trim_end(&mut self) {
         while let Some(Item::Text(fragment)) = self.items.last_mut() {
-            let length = fragment.text.trim_end().len();
+            let length = fragment.text.trim_end_matches(is_space).len();
             fragment.text.truncate(length);
             if length > 0 {
                 break;
@@ -149,7 +151,7 @@ impl TreePart {
         for mut item in old {
             if let Item::Text(fragment) = &mut item {
                 if is_edge {
-                    fragment.text = fragment.text.trim_start().to_owned();
+                    fragment.text = fragment.text.trim_start_matches(is_space).to_owned();
                 }
                 if fragment.text.is_empty() {
                     continue;
@@ -261,9 +263,13 @@ impl Tree {
         }
     }
 
-    /// The same with weights of at most four decimals, which is what people write.
-    pub fn with_short_weights(mut self) -> Self {
-        let round = |weight: f64| (weight * 1e4).round() / 1e4;
+    /// The same with weights of at most four decimals, which is what people write, or one of `exact`, if it comes to the same.
+    pub fn with_short_weights(mut self, exact: &[f64]) -> Self {
+        let short = |weight: f64| (weight * 1e4).round() / 1e4;
+        let round = |weight| {
+            let weight = short(weight);
+            exact.iter().copied().find(|exact| short(*exact) == weight).unwrap_or(weight)
+        };
         for part in &mut self.parts {
             let items = std::mem::take(&mut part.items);
             for item in items {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{atomic, presets};
 use crate::prompt::exchange::{self, Format};
 use crate::prompt::library::Library;
+use crate::prompt::tags;
 
 /// What was imported.
 #[derive(Debug)]
@@ -27,8 +28,16 @@ pub fn read(file: &Path, format: Option<Format>) -> Result<(Format, Library, Vec
     let at = |reason: String| format!("{reason}: {}", file.display());
     let (text, warning) = presets::read_text(file).map_err(|reason| at(format!("cannot read this file ({reason})")))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if text.trim_start_matches('\u{feff}').trim().is_empty() {
+        return Err(at("there is nothing in this file".to_owned()));
+    }
     let format = format.or_else(|| exchange::recognise(&name, &text)).ok_or_else(|| {
-        at("this is none of the formats of libraries that are known; name one with --as if it is".to_owned())
+        let is_tags = name.to_ascii_lowercase().ends_with(".csv") && tags::is_list(&text);
+        at(if is_tags {
+            "this is a list of tags to complete; put it into the folder tags of your presets".to_owned()
+        } else {
+            "this is none of the formats of libraries that are known; name one with --as if it is".to_owned()
+        })
     })?;
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (library, warnings) = exchange::read(format, &stem, &text);

@@ -170,24 +170,46 @@ fn collect_folder(
 /// A larger file is no list that somebody wrote.
 const LARGEST: u64 = 64 << 20;
 
-/// The text of a file; bytes that are no UTF-8 are replaced, with a warning.
+/// The text of a file, in UTF-8 or in UTF-16 with its mark; bytes that are neither are replaced and zero characters left out, with
+/// a warning.
 ///
 /// # Errors
 /// If it cannot be read, or is larger than any list, with the reason.
 pub fn read_text(path: &Path) -> Result<(String, Option<String>), String> {
     let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !about.is_file() || about.len() > LARGEST {
-        return Err("this is no file of at most 64 MB".to_owned());
+    if !about.is_file() {
+        return Err("this is no file".to_owned());
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok((text, None)),
-        Err(error) => {
-            let line =
-                error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let warning = format!("line {line}: not all of it is UTF-8; such letters are replaced: {}", path.display());
-            Ok((text, Some(warning)))
-        }
+    if about.len() > LARGEST {
+        return Err(format!("it has more than {} MB", LARGEST >> 20));
     }
+    let (text, warning) = decode(std::fs::read(path).map_err(|error| error.to_string())?);
+    Ok((text, warning.map(|warning| format!("{warning}: {}", path.display()))))
+}
+
+/// The text that bytes stand for, and what is odd about them.
+fn decode(bytes: Vec<u8>) -> (String, Option<String>) {
+    let line_at = |before: &[u8]| before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let units = |from: fn([u8; 2]) -> u16| {
+        let pairs = bytes.get(2..).unwrap_or_default().chunks_exact(2);
+        pairs
+            .map(|pair| from([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)]))
+            .collect::<Vec<_>>()
+    };
+    let (text, warning) = match bytes.get(..2) {
+        Some([0xff, 0xfe]) => (String::from_utf16_lossy(&units(u16::from_le_bytes)), None),
+        Some([0xfe, 0xff]) => (String::from_utf16_lossy(&units(u16::from_be_bytes)), None),
+        _ => match String::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let sound = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+                let warning = format!("line {}: not all of it is UTF-8; such letters are replaced", line_at(sound));
+                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(warning))
+            }
+        },
+    };
+    let Some(zero) = text.find('\0') else { return (text, warning) };
+    let line = line_at(text.as_bytes().get(..zero).unwrap_or_default());
+    let warning = warning.unwrap_or_else(|| format!("line {line}: there are zero characters in it; they are left out"));
+    (text.replace('\0', ""), Some(warning))
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::presets;
 use crate::prompt::expand::wildcards::Wildcards;
 
 /// Folders inside folders; a link that leads back ends here.
 const DEEPEST: usize = 16;
 
-/// Reads all wildcard files of a folder and of those in it, and what could not be read. Hidden folders are left out; bytes
-/// that are no UTF-8 are replaced.
+/// Reads all wildcard files of a folder and of those in it, and what could not be read. Hidden folders are left out.
 pub fn read_folder(folder: &Path) -> (Wildcards, Vec<String>) {
     let (mut files, mut warnings) = (BTreeMap::new(), Vec::new());
     collect(folder, "", 0, &mut files, &mut warnings);
@@ -45,9 +45,12 @@ fn collect(
         if !is_list || !path.is_file() {
             continue;
         }
-        match std::fs::read(&path) {
-            Ok(bytes) => drop(files.insert(inside, String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) => warnings.push(format!("cannot read this file ({error}): {}", path.display())),
+        match presets::read_text(&path) {
+            Ok((text, warning)) => {
+                files.insert(inside, text);
+                warnings.extend(warning);
+            }
+            Err(reason) => warnings.push(format!("cannot read this file ({reason}): {}", path.display())),
         }
     }
 }

@@ -239,6 +239,10 @@ impl App {
                 self.layout.bring_to_front(PanelKind::Prompt);
                 self.view.prompt.open_find();
             }
+            ViewCommand::ShowEncoder => {
+                self.layout.bring_to_front(PanelKind::Prompt);
+                self.view.prompt.open_encoder();
+            }
             ViewCommand::About => (self.view.about_open, self.view.about_wants_focus) = (true, true),
             ViewCommand::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         }

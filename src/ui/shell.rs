@@ -59,6 +59,7 @@ const MENUS: [(&str, &[Action]); 6] = [
             Action::RemoveLastMark,
             Action::ClearMarks,
             Action::FindInPrompt,
+            Action::ShowEncoder,
             Action::Palette,
         ],
     ),

@@ -103,13 +103,14 @@ actions! {
     FocusPrompt: "Edit prompt", "Puts the keyboard into the prompt.", ctrl("P");
     FocusLens: "Edit lens phrase", "Puts the keyboard into the lens.", ctrl_shift("F");
     FindInPrompt: "Find in prompt", "Shows where words are in the prompts.", ctrl("F");
+    ShowEncoder: "What the encoder gets", "Shows what becomes of the prompt: templates, what is drawn, the schedule, weights, chunks and tokens.", None;
     NewPrompt: "New prompt", "Opens an empty prompt as a tab.", ctrl("T");
     DuplicatePrompt: "Duplicate prompt", "Opens a copy of the prompt as a tab.", ctrl_shift("T");
     ClosePrompt: "Close prompt", "Closes the prompt's tab.", ctrl_shift("W");
     NextPrompt: "Next prompt", "Goes to the next prompt's tab.", ctrl("PageDown");
     ToggleChips: "Prompt as chips", "Shows the phrases of the prompt as chips to drag, weigh and switch off.", None;
     FocusZeroShot: "Show zero-shot", "Puts the keyboard into the zero-shot panel.", None;
-    FocusLibrary: "Show library", "Puts the keyboard into the library.", None;
+    FocusLibrary: "Show library", "Puts the keyboard into the library: modifiers, templates, styles, wildcards and lists.", None;
     ImportLibrary: "Import into the library…", "Reads styles, wildcards, modifiers or class templates from a file of this or another program.", None;
     WriteStack: "Write templates into the prompt", "Puts what templates and styles make of the prompt into the prompt, and takes them off.", None;
     ClearStack: "Take off all templates", "Takes all templates and styles off the prompt.", None;
@@ -235,6 +236,7 @@ impl Action {
             Self::FocusPrompt => ViewCommand::Focus(PanelKind::Prompt),
             Self::FocusLens => ViewCommand::Focus(PanelKind::Lens),
             Self::FindInPrompt => ViewCommand::FindInPrompt,
+            Self::ShowEncoder => ViewCommand::ShowEncoder,
             Self::FocusZeroShot => ViewCommand::Focus(PanelKind::ZeroShot),
             Self::FocusLibrary => ViewCommand::Focus(PanelKind::Library),
             Self::FocusModels => ViewCommand::Focus(PanelKind::Models),

@@ -258,6 +258,8 @@ pub enum ViewCommand {
     Focus(PanelKind),
     /// Ask for words to find in the prompts.
     FindInPrompt,
+    /// Open what the encoder gets.
+    ShowEncoder,
     /// Show what the program is and under which licences.
     About,
     /// Close the window.

@@ -171,8 +171,8 @@ fn prompt(
         pieces.push(Piece { text: word, span: at + offset..at + stem + offset, weight: weight * factor, is_spaced });
         at = end + called.map_or(0, |(_, length)| length);
         at += swapped(text.get(at..).unwrap_or_default(), at + offset, diagnostics);
-        // White space after a comma is as good as written.
-        is_spaced = text.get(..at).unwrap_or_default().ends_with(',');
+        // White space after a comma is as good as written, also if a call that is left out stands between.
+        is_spaced = called.is_none() && text.get(..end).unwrap_or_default().ends_with(',');
         is_start = is_spaced || !open.is_empty();
     }
     for bracket in open {
@@ -295,7 +295,7 @@ fn operator(text: &str) -> (f64, usize) {
     }
 }
 
-fn power(base: f64, count: usize) -> f64 {
+pub(super) fn power(base: f64, count: usize) -> f64 {
     (0..count.min(200)).fold(1.0, |weight, _| weight * base)
 }
 

@@ -125,7 +125,7 @@ pub fn explain(dialect: Dialect, text: &str, steps: u32) -> Explanation {
 /// A prompt of one dialect in another one, and what could not be kept. Weights are written with at most four decimals.
 pub fn convert(from: Dialect, to: Dialect, text: &str) -> (String, Vec<Diagnostic>) {
     let (tree, mut diagnostics) = read(from, text);
-    let mut tree = tree.with_short_weights();
+    let mut tree = tree.with_short_weights(&write::signed(to));
     let has_mark = |dialect| matches!(dialect, Dialect::Comfy | Dialect::Swarm);
     if has_mark(from) && !has_mark(to) {
         tree.drop_embedding_marks();

@@ -1,11 +1,11 @@
 //! From tree to text. What a dialect has no form for is written as near as it goes, with a diagnostic.
 
-use super::compel::{MINUS, PLUS};
+use super::compel::{MINUS, PLUS, power};
 use super::{Dialect, novelai};
 use crate::prompt::diagnostic::{self, Diagnostic};
 use crate::prompt::emphasis::{DOWN, Fragment, UP};
 use crate::prompt::network::ExtraNetwork;
-use crate::prompt::source::is_word;
+use crate::prompt::source::{is_space, is_word};
 use crate::prompt::tree::{Choice, Item, Tree, TreePart};
 
 /// Writes a prompt, and what could not be said. Reading it again gives the same tree where nothing is said to be lost.
@@ -233,7 +233,8 @@ impl Writer {
             self.out.push(' ');
             return;
         }
-        let is_edge = self.out.is_empty() || self.out.ends_with(|c: char| c.is_whitespace() || c == '"');
+        let is_quote = self.out.ends_with('"') && !self.out.ends_with("\\\"");
+        let is_edge = self.out.is_empty() || self.out.ends_with(char::is_whitespace) || is_quote;
         if lead == 0 && !is_edge && !self.is_grouped {
             self.lost(fragment.span.clone(), "brackets in the middle of a word: a space is put before them");
         }
@@ -290,6 +291,13 @@ impl Writer {
             Dialect::Comfy => return self.lost(span.clone(), &format!("form for {kind} {name}: load it with a node")),
             _ => return self.lost(span.clone(), &format!("form for {kind} {name}: it is left out")),
         };
+        let again = super::read(self.dialect, &text).0;
+        let is_read = |one: &ExtraNetwork| {
+            (&one.kind, &one.name, one.weight, one.denoiser_weight) == (kind, name, *weight, *denoiser_weight)
+        };
+        if !again.extra_networks.first().is_some_and(is_read) {
+            self.lost(span.clone(), &format!("way to write the name of the {kind} {name}"));
+        }
         self.out.push(' ');
         self.out.push_str(&text);
     }
@@ -315,18 +323,29 @@ fn is_whole(text: &str, word: &str) -> bool {
 
 /// Whether a part's end would be read as its weight ("16:9").
 fn ends_like_weight(written: &str) -> bool {
-    written.rsplit_once(':').is_some_and(|(_, number)| crate::prompt::emphasis::parse_number(number.trim()).is_some())
+    written
+        .rsplit_once(':')
+        .is_some_and(|(_, number)| crate::prompt::emphasis::parse_number(number.trim_matches(is_space)).is_some())
+}
+
+/// Signs that stand in a row.
+const MOST_SIGNS: usize = 4;
+
+/// The weights for which a dialect has brackets or signs without a number.
+pub(super) fn signed(dialect: Dialect) -> Vec<f64> {
+    match dialect {
+        Dialect::A1111 => vec![UP, DOWN],
+        Dialect::Comfy | Dialect::Swarm => vec![UP],
+        Dialect::NovelAi => vec![novelai::UP, 1.0 / novelai::UP],
+        Dialect::Compel => (1..=MOST_SIGNS).flat_map(|count| [power(PLUS, count), power(MINUS, count)]).collect(),
+    }
 }
 
 /// `++`, `-` or a number.
 fn compel_weight(weight: f64) -> String {
     for (sign, base) in [("+", PLUS), ("-", MINUS)] {
-        let mut power = base;
-        for count in 1..=4 {
-            if (power - weight).abs() < 1e-4 {
-                return sign.repeat(count);
-            }
-            power *= base;
+        if let Some(count) = (1..=MOST_SIGNS).find(|count| power(base, *count) == weight) {
+            return sign.repeat(count);
         }
     }
     // A minus sign would be read as an operator, and a full stop behind a whole number as its point.

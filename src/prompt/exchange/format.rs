@@ -256,6 +256,9 @@ fn of_json(file: &str, text: &str) -> Option<Format> {
         _ => None,
     };
     let has = |name: &str| first.is_some_and(|entry| entry.get(name).is_some());
+    if template_lists::is_notebook(&node) {
+        return Some(Format::ClipPython);
+    }
     if has("preset_data") {
         return Some(Format::InvokeAiPreset);
     }
@@ -269,7 +272,8 @@ fn of_json(file: &str, text: &str) -> Option<Format> {
         return Some(Format::Fooocus);
     }
     if matches!(node.json, json::Json::List(_)) && first.is_some() {
-        return None;
+        // Options with weights.
+        return (has("text") || has("content")).then_some(Format::WildcardsJson);
     }
     let mut texts = Vec::new();
     let mut named = 0;
@@ -279,7 +283,8 @@ fn of_json(file: &str, text: &str) -> Option<Format> {
     });
     let share = |holds: &dyn Fn(&str) -> bool| texts.iter().filter(|text| holds(text)).count() * 2 > texts.len();
     let is_sentence = |text: &str| text.split_whitespace().count() > 3 && text.ends_with('.');
-    let features = ["a ", "an ", "the ", "has ", "is ", "usually ", "often ", "may ", "long ", "short "];
+    let features =
+        ["a ", "an ", "the ", "has ", "is ", "usually ", "often ", "may ", "long ", "short ", "which ", "with "];
     let is_feature = |text: &str| features.iter().any(|start| text.starts_with(start));
     Some(match () {
         () if file.contains("wildcard") => Format::WildcardsJson,

@@ -52,6 +52,7 @@ impl Node {
         match &self.json {
             Json::Null => Value::Null,
             Json::Bool(flag) => Value::Bool(*flag),
+            Json::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Value::from(*number as i64),
             Json::Number(number) => Value::from(*number),
             Json::Text(text) => Value::String(text.clone()),
             Json::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),

@@ -42,7 +42,14 @@ fn style(node: &Node, warnings: &mut Vec<Warning>) -> Option<Template> {
         return None;
     };
     let texts = node.get("preset_data").unwrap_or(node);
-    let field = |names: &[&str]| names.iter().find_map(|name| texts.get(name)?.text()).unwrap_or_default().to_owned();
+    let mut field = |names: &[&str]| {
+        let found = names.iter().find_map(|name| texts.get(name).filter(|node| node.json != Json::Null));
+        if let Some(odd) = found.filter(|node| node.text().is_none()) {
+            let text = format!("a prompt of \"{name}\" is no text and is left out");
+            add(warnings, || Warning::at(odd.line, text));
+        }
+        found.and_then(Node::text).unwrap_or_default().to_owned()
+    };
     let style = Template {
         name: name.to_owned(),
         text: field(&["prompt", "positive_prompt"]),

@@ -1,7 +1,8 @@
 //! Zero-shot templates and class names: a text with one a line, JSON by data set (LAION's CLIP_benchmark), or lists in Python as in
 //! OpenAI's notebooks and open_clip (`lambda c: f'a photo of a {c}.'`). Python is not run: its texts are picked out.
 //!
-//! The hole may be `{}`, `{c}` or any name that a `lambda` gives it; here it is `{}`. A list without holes is one of class names.
+//! The hole may be `{}`, `{c}`, `{label}` or any name that a `lambda` gives it; here it is `{}`. A list without holes is one of class
+//! names. Lists that were copied out of a numbered page or from between Python's brackets lose their numbers or quotes.
 
 mod python;
 
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use super::json::{self, Json, Node};
 use super::{File, Warning, add};
 use crate::prompt::library::{Library, NamedList};
-use crate::prompt::template::has_class_hole;
+use crate::prompt::template::{fill_class, has_class_hole};
 
 /// A line of a list with its place.
 struct Line {
@@ -25,10 +26,33 @@ pub fn read_text(name: &str, text: &str) -> (Library, Vec<Warning>) {
     let title = text.lines().next().and_then(|line| line.trim().strip_prefix('#')).map(str::trim);
     let name = title.filter(|title| !title.is_empty()).unwrap_or(name);
     let lines = text.lines().enumerate().map(|(at, text)| Line { line: at + 1, text: text.trim().to_owned() });
-    let lines = lines.filter(|line| !line.text.is_empty() && !line.text.starts_with('#')).collect();
+    let lines: Vec<Line> = lines.filter(|line| !line.text.is_empty() && !line.text.starts_with('#')).collect();
+    let lines = stripped(&lines, without_number).or_else(|| stripped(&lines, without_quotes)).unwrap_or(lines);
     let (mut library, mut warnings) = Default::default();
     put(&mut library, name, lines, &mut warnings);
     (library, warnings)
+}
+
+/// The lines without what `strip` takes away, if it does so on every one of several.
+fn stripped(lines: &[Line], strip: impl Fn(usize, &str) -> Option<String>) -> Option<Vec<Line>> {
+    let strip = |(at, line): (usize, &Line)| Some(Line { line: line.line, text: strip(at + 1, &line.text)? });
+    lines.iter().enumerate().map(strip).collect::<Option<Vec<Line>>>().filter(|lines| lines.len() > 1)
+}
+
+/// The text behind `number` and a full stop or bracket.
+fn without_number(number: usize, line: &str) -> Option<String> {
+    let rest = line.strip_prefix(&number.to_string())?;
+    let text = rest.strip_prefix(['.', ')'])?.strip_prefix(char::is_whitespace)?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The text between the quotes of a line of Python or JSON.
+fn without_quotes(_number: usize, line: &str) -> Option<String> {
+    let line = line.strip_suffix(',').unwrap_or(line).trim_end();
+    let quote = line.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let text = line.strip_prefix(quote)?.strip_suffix(quote)?;
+    let is_one = !text.trim().is_empty() && !text.replace(&format!("\\{quote}"), "").contains(quote);
+    is_one.then(|| text.replace(&format!("\\{quote}"), &quote.to_string()))
 }
 
 /// Reads lists by data set, or one list, named `name`.
@@ -51,9 +75,17 @@ pub fn read_json(name: &str, text: &str) -> (Library, Vec<Warning>) {
     (library, warnings)
 }
 
-/// Reads the lists of a Python file or a notebook's cell; `name` is for a list without one.
+/// Reads the lists of a Python file, or those in the cells of a notebook; `name` is for a list without one.
 pub fn read_python(name: &str, text: &str) -> (Library, Vec<Warning>) {
-    let (lists, mut warnings) = python::lists(text);
+    let (lists, mut warnings) = match notebook(text) {
+        Some((code, mut warnings)) => {
+            let (lists, more) = python::lists(&code);
+            // Lines of the cells are no lines of the file.
+            warnings.extend(more.into_iter().map(|warning| Warning::general(warning.text)));
+            (lists, warnings)
+        }
+        None => python::lists(text),
+    };
     let mut library = Library::default();
     for (given, lines) in lists {
         put(&mut library, given.as_deref().unwrap_or(name), lines, &mut warnings);
@@ -62,6 +94,29 @@ pub fn read_python(name: &str, text: &str) -> (Library, Vec<Warning>) {
         warnings.push(Warning::general("there is no list of texts here"));
     }
     (library, warnings)
+}
+
+/// Whether this is a Jupyter notebook.
+pub fn is_notebook(node: &Node) -> bool {
+    node.get("cells").is_some_and(|cells| matches!(cells.json, Json::List(_)))
+}
+
+/// The code in the cells of a notebook, and what could not be read; `None` if this is none.
+fn notebook(text: &str) -> Option<(String, Vec<Warning>)> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let (node, warnings) = json::read(text);
+    let node = node.filter(is_notebook)?;
+    let Json::List(cells) = &node.get("cells")?.json else { return None };
+    let is_code = |cell: &&Node| cell.get("cell_type").and_then(Node::text) == Some("code");
+    let source = |cell: &Node| match cell.get("source").map(|source| &source.json) {
+        Some(Json::List(lines)) => lines.iter().filter_map(Node::text).collect(),
+        Some(Json::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let code: Vec<String> = cells.iter().filter(is_code).map(source).collect();
+    Some((code.join("\n"), warnings))
 }
 
 fn lines_of(name: &str, node: &Node, warnings: &mut Vec<Warning>) -> Vec<Line> {
@@ -93,7 +148,7 @@ fn put(library: &mut Library, name: &str, lines: Vec<Line>, warnings: &mut Vec<W
             add(warnings, || Warning::at(line, format!("\"{text}\" has no {{}} for the class and is left out")));
             continue;
         }
-        kept.push(if is_templates { text.replace("{c}", "{}").replace("{class}", "{}") } else { text });
+        kept.push(if is_templates { fill_class(&text, "{}") } else { text });
     }
     let lists = if is_templates { &mut library.zero_shot } else { &mut library.classes };
     lists.push(NamedList { name: name.to_owned(), lines: kept, is_mine: false });

@@ -14,10 +14,17 @@ pub fn read(text: &str) -> (serde_json::Value, Vec<Warning>) {
     (value.unwrap_or(serde_json::Value::Null), warnings)
 }
 
+/// Reads sound YAML; what `<<: *name` refers to is put in.
+fn whole(text: &str) -> Result<serde_json::Value, serde_yaml_ng::Error> {
+    let mut value = serde_yaml_ng::from_str::<Yaml>(text)?;
+    value.apply_merge()?;
+    Ok(json(value, 0))
+}
+
 /// Reads a piece that begins at `line`, as a whole or entry by entry.
 fn piece(text: &str, line: usize, depth: usize, warnings: &mut Vec<Warning>) -> Option<serde_json::Value> {
-    let error = match serde_yaml_ng::from_str::<Yaml>(text) {
-        Ok(value) => return Some(json(value, 0)),
+    let error = match whole(text) {
+        Ok(value) => return Some(value),
         Err(error) => error,
     };
     let entries = if depth < DEEPEST { entries(text) } else { Vec::new() };
@@ -31,7 +38,7 @@ fn piece(text: &str, line: usize, depth: usize, warnings: &mut Vec<Warning>) -> 
     for entry in entries {
         let Entry { offset, text, inner } = entry;
         let line = line + offset;
-        match serde_yaml_ng::from_str::<Yaml>(text).map(|value| json(value, 0)) {
+        match whole(text) {
             Ok(serde_json::Value::Object(read)) => map.extend(read),
             Ok(serde_json::Value::Array(read)) => list.extend(read),
             Ok(_) => super::add(warnings, || Warning::at(line, "this is no entry of a list and is left out")),
@@ -100,7 +107,10 @@ fn json(value: Yaml, depth: usize) -> serde_json::Value {
                 map.into_iter().filter_map(|(key, value)| Some((key.as_str()?.to_owned(), json(value, depth + 1))));
             Value::Object(entries.collect())
         }
-        Yaml::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
+        Yaml::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Value::from(whole),
+            (None, number) => number.map_or(Value::Null, Value::from),
+        },
         Yaml::Bool(flag) => Value::Bool(flag),
         Yaml::Tagged(tagged) => json(tagged.value, depth + 1),
         Yaml::Null => Value::Null,

@@ -133,10 +133,7 @@ impl Wildcards {
                 let folder = stem.rsplit_once('/').map_or("", |(folder, _)| folder);
                 self.add_entry(folder, value, warnings);
             }
-            serde_json::Value::Array(items) => {
-                let texts = items.iter().filter_map(serde_json::Value::as_str).map(Value::new);
-                self.insert(stem, texts.collect());
-            }
+            serde_json::Value::Array(items) => self.add_list(stem, items, warnings),
             serde_json::Value::Null => {}
             _ => warnings.push(format!("wildcards are a list or a dictionary of lists; nothing else is read: {stem}")),
         }
@@ -150,20 +147,22 @@ impl Wildcards {
                     self.add_entry(&name, inner, warnings);
                 }
             }
-            serde_json::Value::Array(items) => {
-                let values: Vec<Option<Value>> = items.iter().map(item).collect();
-                let unread = values.iter().filter(|value| value.is_none()).count();
-                if unread > 0 {
-                    warnings.push(format!(
-                        "{unread} entries are neither text nor {{text, weight}} and are left out: {name}"
-                    ));
-                }
-                self.insert(name, values.into_iter().flatten().collect());
-            }
+            serde_json::Value::Array(items) => self.add_list(name, items, warnings),
             serde_json::Value::String(text) if !text.is_empty() => self.insert(name, vec![Value::new(text)]),
             serde_json::Value::String(_) | serde_json::Value::Null => {}
             _ => warnings.push(format!("this is neither a list nor a text and is left out: {name}")),
         }
+    }
+
+    fn add_list(&mut self, name: &str, items: &[serde_json::Value], warnings: &mut Vec<String>) {
+        let values: Vec<Option<Value>> = items.iter().map(item).collect();
+        match values.iter().filter(|value| value.is_none()).count() {
+            0 => {}
+            1 => warnings.push(format!("an entry is neither text nor {{text, weight}} and is left out: {name}")),
+            unread => warnings
+                .push(format!("{unread} entries are neither text nor {{text, weight}} and are left out: {name}")),
+        }
+        self.insert(name, values.into_iter().flatten().collect());
     }
 
     fn insert(&mut self, name: &str, values: Vec<Value>) {
@@ -193,6 +192,8 @@ fn item(value: &serde_json::Value) -> Option<Value> {
     match value {
         serde_json::Value::String(text) => Some(weighted(text)),
         serde_json::Value::Null => Some(Value::new("")),
+        // Years and sizes are written without quotes.
+        serde_json::Value::Number(number) => Some(Value::new(&number.to_string())),
         serde_json::Value::Object(map) => {
             let text = ["text", "content"].iter().find_map(|key| map.get(*key)?.as_str())?;
             let weight = match map.get("weight") {

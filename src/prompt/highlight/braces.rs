@@ -1,6 +1,6 @@
 //! Colouring what stands in braces: variants with their counts and weights, variables, wraps, holes of templates.
 
-use super::{Lexer, Open, Role, near};
+use super::{Lexer, Open, Role, Shape, near};
 
 impl Lexer<'_> {
     /// `{` at byte `at`, with the `$` or `%` before it.
@@ -13,13 +13,12 @@ impl Lexer<'_> {
         };
         let mark = self.marks.len();
         self.marks.push((from..at + 1, role));
-        self.open.push(Open::Brace { at, from, mark, bars: Vec::new() });
+        self.push(Shape::Brace, Open::Brace { at, from, mark, bars: Vec::new() });
     }
 
     pub(super) fn close_brace(&mut self, at: usize) {
-        let Some(found) = self.open.iter().rposition(|open| matches!(open, Open::Brace { .. })) else { return };
         // What is open inside closes nothing any more: it stays open to the end, as for the parser of weights.
-        let Open::Brace { at: open, from, mark, bars } = self.open.remove(found) else { return };
+        let Some(Open::Brace { at: open, from, mark, bars }) = self.pop(Shape::Brace) else { return };
         // The head of a form is short; what follows may be long, and be read by many forms around it.
         let inside = near(self.text.get(open + 1..at).unwrap_or_default());
         match (from < open, self.text.as_bytes().get(from)) {

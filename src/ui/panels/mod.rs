@@ -31,18 +31,40 @@ pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
         PanelKind::Compare => return compare::show(ui, cx),
         _ => {}
     }
-    egui::ScrollArea::vertical().id_salt(panel.title()).auto_shrink([false, false]).show(ui, |ui| match panel {
-        PanelKind::Canvas | PanelKind::Compare => {}
-        PanelKind::Prompt => prompt::show(ui, cx),
-        PanelKind::Library => library::show(ui, cx),
-        PanelKind::Models => models::show(ui, cx),
-        PanelKind::Steering => steering::show(ui, cx),
-        PanelKind::Lens => lens::show(ui, cx),
-        PanelKind::ZeroShot => zero_shot::show(ui, cx),
-        PanelKind::Preview => preview::show(ui, cx),
-        PanelKind::Jobs => jobs::show(ui, cx),
-        PanelKind::Notices => notices::show(ui, cx),
+    egui::ScrollArea::vertical().id_salt(panel.title()).auto_shrink([false, false]).show(ui, |ui| {
+        match panel {
+            PanelKind::Canvas | PanelKind::Compare => {}
+            PanelKind::Prompt => prompt::show(ui, cx),
+            PanelKind::Library => library::show(ui, cx),
+            PanelKind::Models => models::show(ui, cx),
+            PanelKind::Steering => steering::show(ui, cx),
+            PanelKind::Lens => lens::show(ui, cx),
+            PanelKind::ZeroShot => zero_shot::show(ui, cx),
+            PanelKind::Preview => preview::show(ui, cx),
+            PanelKind::Jobs => jobs::show(ui, cx),
+            PanelKind::Notices => notices::show(ui, cx),
+        }
+        turn_pages(ui);
     });
+}
+
+/// Scrolls by the keys for pages while the keyboard is in this panel.
+fn turn_pages(ui: &Ui) {
+    let pressed = |key| ui.input(|input| input.modifiers.is_none() && input.key_pressed(key));
+    let pages = i8::from(pressed(egui::Key::PageDown)) - i8::from(pressed(egui::Key::PageUp));
+    if pages == 0 {
+        return;
+    }
+    let place = ui.clip_rect();
+    let focused = ui.ctx().memory(|memory| memory.focused()).and_then(|id| ui.ctx().read_response(id));
+    // What has the keyboard may have been scrolled out of sight: then only its place among the panel's contents tells.
+    let is_here = |focused: &egui::Response| match focused.interact_rect.is_positive() {
+        true => place.contains(focused.interact_rect.center()),
+        false => ui.min_rect().contains(focused.rect.center()),
+    };
+    if focused.as_ref().is_some_and(is_here) {
+        ui.scroll_with_delta(egui::vec2(0.0, -f32::from(pages) * 0.8 * place.height()));
+    }
 }
 
 /// A small label above a control; tie the control to it by `labelled_by`.

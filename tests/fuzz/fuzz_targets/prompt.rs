@@ -46,6 +46,11 @@ fuzz_target!(|text: &str| {
     for dialect in Dialect::ALL {
         let (tree, remarks) = dialect::read(dialect, text);
         remarks.iter().for_each(|remark| is_inside(&remark.span));
+        let explanation = dialect::explain(dialect, text, 7);
+        let fragments = explanation.schedule.iter().flat_map(|stretch| &stretch.parts).flat_map(|part| &part.fragments);
+        fragments.for_each(|fragment| is_inside(&fragment.span));
+        explanation.extra_networks.iter().for_each(|network| is_inside(&network.span));
+        explanation.diagnostics.iter().for_each(|remark| is_inside(&remark.span));
         let (written, lost) = dialect::write(dialect, &tree);
         if lost.is_empty() {
             assert_eq!(bare(dialect::read(dialect, &written).0), bare(tree), "{dialect:?} {written:?}");

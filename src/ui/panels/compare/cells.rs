@@ -32,6 +32,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table, index: usize, pl
     let view = &table.cells()[index];
     let frame = Rect::from_min_size(place.min, vec2(place.width(), place.width()));
     let response = ui.interact(frame, ui.scope_id().with(("cell", index)), Sense::click_and_drag());
+    if response.gained_focus() {
+        ui.scroll_to_rect(place, None);
+    }
     let is_selected = cx.view.compare.selected == Some(index);
     let label = format!("Cell {}: {}", table.name(index), state(cx, table, index));
     response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, is_selected, &label));

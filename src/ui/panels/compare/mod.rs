@@ -89,19 +89,39 @@ pub(in crate::ui) struct CompareLooks {
     removing: Option<RunId>,
     /// Whether the axes are shown although there is a table.
     shows_axes: bool,
+    /// The run whose table was shown last.
+    shown: Option<RunId>,
 }
 
 impl Default for CompareLooks {
     fn default() -> Self {
         let camera = LinkedCamera::default();
-        Self { camera, side: 128.0, page: 0, selected: None, wipe: 0.5, seeds: 4, removing: None, shows_axes: true }
+        Self {
+            camera,
+            side: 128.0,
+            page: 0,
+            selected: None,
+            wipe: 0.5,
+            seeds: 4,
+            removing: None,
+            shows_axes: true,
+            shown: None,
+        }
     }
 }
 
 impl CompareLooks {
-    /// Another table comes; its cells are what is to be seen.
+    /// The cells of a table are what is to be seen.
     fn show_table(&mut self) {
         (self.page, self.selected, self.shows_axes) = (0, None, false);
+    }
+
+    /// Shows the table when it is another one than before, whatever brought it.
+    fn follow(&mut self, table: Option<RunId>) {
+        if table.is_some() && self.shown != table {
+            self.show_table();
+        }
+        self.shown = table;
     }
 }
 
@@ -132,8 +152,9 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
 }
 
 fn grid(ui: &mut Ui, cx: &mut Cx<'_>) {
-    let has_table = cx.workbench.compare().table().is_some();
-    if !has_table {
+    let table = cx.workbench.compare().table().map(|table| table.id);
+    cx.view.compare.follow(table);
+    if table.is_none() {
         egui::ScrollArea::vertical().id_salt("grid setup").auto_shrink([false, false]).show(ui, |ui| {
             setup::show(ui, cx);
             runs::unfinished(ui, cx);

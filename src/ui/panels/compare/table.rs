@@ -177,7 +177,8 @@ fn by_place(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
     let size = vec2(left + columns.len() as f32 * (cell.x + GAP), NAME + rows.len() as f32 * (cell.y + GAP));
     let (all, _) = ui.allocate_exact_size(size, egui::Sense::hover());
     let corner = all.min + vec2(left, NAME);
-    let seen = ui.clip_rect();
+    // The keyboard goes on to what is just out of sight.
+    let seen = ui.clip_rect().expand2(cell + vec2(GAP, GAP));
     let place = |x: usize, y: usize| {
         Rect::from_min_size(corner + vec2(x as f32 * (cell.x + GAP), y as f32 * (cell.y + GAP)), cell)
     };
@@ -211,7 +212,8 @@ fn by_score(ui: &mut Ui, cx: &mut Cx<'_>, table: &Table) {
     let rows = order.len().div_ceil(in_a_row);
     let size = vec2(in_a_row as f32 * (cell.x + GAP), rows as f32 * (cell.y + GAP));
     let (all, _) = ui.allocate_exact_size(size, egui::Sense::hover());
-    let seen = ui.clip_rect();
+    // The keyboard goes on to what is just out of sight.
+    let seen = ui.clip_rect().expand2(cell + vec2(GAP, GAP));
     for (position, index) in order.into_iter().enumerate() {
         let step = vec2((position % in_a_row) as f32 * (cell.x + GAP), (position / in_a_row) as f32 * (cell.y + GAP));
         let at = Rect::from_min_size(all.min + step, cell);

@@ -13,7 +13,7 @@ use egui::{RichText, TextEdit, Ui};
 
 use super::empty;
 use crate::document::{Edit, TextField};
-use crate::prompt::library::{Modifier, ModifierCategory, NamedList, Template};
+use crate::prompt::library::{Modifier, ModifierCategory, NamedList, Template, WildcardList};
 use crate::prompt::modifier;
 use crate::ui::shell::Cx;
 use crate::ui::theme;
@@ -105,9 +105,61 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         Tab::Wildcards => wildcards(ui, cx),
         Tab::ZeroShot => zero_shot(ui, cx),
     };
-    cx.view.library.wants_first = false;
+    let wanted_first = std::mem::take(&mut cx.view.library.wants_first);
     if !any {
-        empty(ui, "Nothing fits. Change the words above, or choose all.");
+        elsewhere(ui, cx, wanted_first);
+    }
+}
+
+/// Nothing fits in this list: leads to those in which something does, at once if the keyboard is to go there.
+fn elsewhere(ui: &mut Ui, cx: &mut Cx<'_>, at_once: bool) {
+    let found = |tab: &Tab| Some((*tab, found(cx, *tab))).filter(|(_, count)| *count > 0);
+    let others = Tab::ALL.iter().filter(|tab| **tab != cx.view.library.tab);
+    let others: Vec<(Tab, usize)> = match cx.view.library.search.trim() {
+        "" => Vec::new(),
+        _ => others.filter_map(found).collect(),
+    };
+    let Some((first, _)) = others.first().copied() else {
+        return empty(ui, "Nothing fits. Change the words above, or choose all.");
+    };
+    let mut chosen = at_once.then_some(first);
+    empty(ui, "Nothing fits here, but elsewhere in the library:");
+    ui.horizontal_wrapped(|ui| {
+        for (tab, count) in others {
+            if ui.button(format!("{}: {count}", tab.title())).clicked() {
+                chosen = Some(tab);
+            }
+        }
+    });
+    if let Some(tab) = chosen {
+        let view = &mut cx.view.library;
+        (view.tab, view.filter, view.wants_first) = (tab, Filter::All, true);
+        ui.ctx().request_repaint();
+    }
+}
+
+/// How much of a list the words above find, in all its parts.
+fn found(cx: &Cx<'_>, tab: Tab) -> usize {
+    let (view, library) = (&cx.view.library, cx.workbench.library());
+    let templates = |all: &[Template]| all.iter().filter(|one| view.finds_template(one)).count();
+    match tab {
+        Tab::Modifiers => {
+            let all =
+                library.modifiers.iter().flat_map(|category| category.modifiers.iter().map(move |one| (category, one)));
+            all.filter(|(category, one)| view.finds_modifier(category, one)).count()
+        }
+        Tab::Templates => templates(&library.templates),
+        Tab::Styles => templates(&library.styles),
+        Tab::Wildcards => library.wildcards.iter().filter(|(name, list)| view.finds_wildcard(name, list)).count(),
+        Tab::ZeroShot => {
+            let lists =
+                library.zero_shot.iter().chain(&library.classes).map(|list| (&list.name, view.finds_any(&list.lines)));
+            let sets = library
+                .class_prompts
+                .iter()
+                .map(|set| (&set.name, set.classes.iter().any(|(class, _)| view.finds(&[class]))));
+            lists.chain(sets).filter(|(name, holds)| *holds || view.finds(&[name])).count()
+        }
     }
 }
 
@@ -119,8 +171,9 @@ fn search(ui: &mut Ui, cx: &mut Cx<'_>, room: f32) {
     let search = TextEdit::singleline(&mut cx.view.library.search).hint_text("Search").margin(egui::Margin::same(8));
     let width = (ui.available_width() - room).max(60.0);
     let search = ui.add(search.desired_width(width)).labelled_by(label.id);
-    // Enter goes on to what was found.
-    if search.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter)) {
+    // Enter and the arrow downwards go on to what was found.
+    let pressed = |key| ui.input(|input| input.key_pressed(key));
+    if search.lost_focus() && pressed(egui::Key::Enter) || search.has_focus() && pressed(egui::Key::ArrowDown) {
         cx.view.library.wants_first = true;
     }
     if cx.view.take_focus(PanelKind::Library) {
@@ -145,6 +198,22 @@ impl LibraryView {
         let wanted = self.search.trim().to_lowercase();
         wanted.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&wanted))
     }
+
+    fn finds_any(&self, lines: &[String]) -> bool {
+        lines.iter().any(|line| self.finds(&[line]))
+    }
+
+    fn finds_modifier(&self, category: &ModifierCategory, one: &Modifier) -> bool {
+        self.finds(&[&one.text, &one.about, &category.name])
+    }
+
+    fn finds_template(&self, one: &Template) -> bool {
+        self.finds(&[&one.name, &one.about, &one.text, &one.folder])
+    }
+
+    fn finds_wildcard(&self, name: &str, list: &WildcardList) -> bool {
+        self.finds(&[name]) || list.values.iter().any(|value| self.finds(&[&value.text]))
+    }
 }
 
 /// Whether it is to be shown though only favourites are.
@@ -158,9 +227,8 @@ fn shown_modifiers<'a>(cx: &Cx<'_>, category: &'a ModifierCategory) -> Vec<&'a M
     if !view.filter.allows(&category.name, &category.folder) {
         return Vec::new();
     }
-    let is_shown = |one: &&Modifier| {
-        view.finds(&[&one.text, &one.about, &category.name]) && is_liked(cx, &format!("modifier {}", one.text))
-    };
+    let is_shown =
+        |one: &&Modifier| view.finds_modifier(category, one) && is_liked(cx, &format!("modifier {}", one.text));
     category.modifiers.iter().filter(is_shown).collect()
 }
 
@@ -225,8 +293,7 @@ fn templates(ui: &mut Ui, cx: &mut Cx<'_>, are_styles: bool) -> bool {
     for template in all {
         let item = if are_styles { Item::Style(template.name.clone()) } else { Item::Template(template.name.clone()) };
         let view = &cx.view.library;
-        let is_found = view.finds(&[&template.name, &template.about, &template.text, &template.folder]);
-        if !is_found || !view.filter.allows("", &template.folder) || !is_liked(cx, &item.key()) {
+        if !view.finds_template(template) || !view.filter.allows("", &template.folder) || !is_liked(cx, &item.key()) {
             continue;
         }
         any = true;
@@ -270,9 +337,8 @@ fn wildcards(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
     for (name, list) in &workbench.library().wildcards {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         let view = &cx.view.library;
-        let is_found = view.finds(&[name]) || list.values.iter().any(|value| view.finds(&[&value.text]));
         let key = format!("wildcard {name}");
-        if !is_found || !view.filter.allows("", folder) || !is_liked(cx, &key) {
+        if !view.finds_wildcard(name, list) || !view.filter.allows("", folder) || !is_liked(cx, &key) {
             continue;
         }
         any = true;
@@ -319,7 +385,7 @@ fn zero_shot(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
 fn named_lists(ui: &mut Ui, cx: &mut Cx<'_>, title: &str, field: TextField, lists: &[NamedList]) -> bool {
     let is_shown = |list: &&NamedList| {
         let view = &cx.view.library;
-        let is_found = view.finds(&[&list.name]) || list.lines.iter().any(|line| view.finds(&[line]));
+        let is_found = view.finds(&[&list.name]) || view.finds_any(&list.lines);
         is_found && is_liked(cx, &format!("list {}", list.name))
     };
     let shown: Vec<&NamedList> = lists.iter().filter(is_shown).collect();

@@ -22,10 +22,16 @@ const MOST_TOKENS: usize = 600;
 pub(super) struct EncoderView {
     /// Whether the tokens of each encoder are shown.
     tokens: bool,
+    /// Whether it is to be opened and to get the keyboard.
+    pub(super) wants_focus: bool,
+    /// Whether it is moved to the top of the panel while it opens.
+    is_opening: bool,
 }
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
-    egui::CollapsingHeader::new("What the encoder gets").id_salt("encoder").show(ui, |ui| {
+    let wanted = std::mem::take(&mut cx.view.prompt.encoder.wants_focus);
+    let header = egui::CollapsingHeader::new("What the encoder gets").id_salt("encoder").open(wanted.then_some(true));
+    let shown = header.show(ui, |ui| {
         let Some(reading) = cx.workbench.reader().reading() else {
             super::super::empty(ui, "Nothing has been read yet.");
             return;
@@ -36,6 +42,18 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         networks(ui, reading);
         chunks(ui, cx);
     });
+    let view = &mut cx.view.prompt.encoder;
+    if wanted {
+        shown.header_response.request_focus();
+    }
+    let was_opened = shown.header_response.clicked() && shown.openness < 0.5;
+    view.is_opening |= wanted || was_opened;
+    if view.is_opening {
+        // What was asked for is seen without scrolling.
+        let at_once = egui::style::ScrollAnimation::none();
+        ui.scroll_to_rect_animation(shown.header_response.rect, Some(egui::Align::TOP), at_once);
+        view.is_opening = wanted || was_opened || shown.openness < 1.0;
+    }
 }
 
 /// What each template and style makes of what the ones before it made.

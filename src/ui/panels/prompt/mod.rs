@@ -35,6 +35,11 @@ impl PromptView {
     pub(in crate::ui) fn open_find(&mut self) {
         self.find.get_or_insert_default().wants_focus = true;
     }
+
+    /// Opens what the encoder gets, and puts the keyboard there.
+    pub(in crate::ui) fn open_encoder(&mut self) {
+        self.encoder.wants_focus = true;
+    }
 }
 
 /// One of the two texts.
