@@ -2,18 +2,17 @@
 //! time and never holds all the scores; elsewhere candle's operations.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Shape, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::exponentials::Exponentiate;
 use super::fresh::{put, written};
 use super::gradient::traced_attention;
 use super::plain::shifted;
 use super::product::{COLUMNS, ROWS, ZERO, word};
-use super::simd::{powers_of_two, wide};
+use super::simd::wide;
 use super::tiles;
 use super::turns::in_turns;
-#[cfg(target_arch = "x86_64")]
-use super::word::can_multiply_pairs;
 use super::word::{Pair, Word, multiplies_in_bf16};
 use crate::base::task::TaskCx;
 use crate::models::error::Result;
@@ -361,121 +360,6 @@ fn fill_columns<T: Word>(q: &[f32], rows: usize, scale: f32, sizes: Sizes, colum
             }
         },
     );
-}
-
-/// Replaces the scores of some keys, (keys, queries), by 2^(score - the largest so far), adds them to the total, and brings what was
-/// summed up before to the same measure.
-struct Exponentiate<'a> {
-    scores: &'a mut [[f32; COLUMNS]],
-    largest: &'a mut [f32; COLUMNS],
-    total: &'a mut [f32; COLUMNS],
-    sums: &'a mut [[f32; COLUMNS]],
-}
-
-impl Exponentiate<'_> {
-    /// Roughly if the scores are rounded to bf16 afterwards.
-    fn run(self, is_rough: bool) {
-        #[cfg(target_arch = "x86_64")]
-        if is_rough && can_multiply_pairs() {
-            #[expect(unsafe_code, reason = "the compiler cannot see what the processor has")]
-            // Safety: it has what the function wants.
-            return unsafe { self.roughly() };
-        }
-        let _ = is_rough;
-        Arch::new().dispatch(self);
-    }
-
-    /// By instructions that take powers apart, to 1e-4 of each value: bf16 has 4e-3.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512dq")]
-    fn roughly(self) {
-        use std::arch::x86_64::{
-            __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_ps,
-            _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
-        };
-        /// Numbers of a register.
-        const LANES: usize = 16;
-        /// What is above the next lower whole number, and nothing else.
-        const REST: i32 = 0b1001;
-        /// The polynomial nearest to 2^x between 0 and 1, relative to it, highest power first.
-        const POWER_OF_TWO: [f32; 4] = [0.078_024_52, 0.226_067_16, 0.695_833_56, 0.999_925_2];
-        let Self { scores, largest, total, sums } = self;
-        let power = |x: __m512| {
-            let rest = _mm512_reduce_ps::<REST>(x);
-            let [a, b, c, d] = POWER_OF_TWO.map(|number| _mm512_set1_ps(number));
-            let power = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_fmadd_ps(a, rest, b), rest, c), rest, d);
-            _mm512_scalef_ps(power, x)
-        };
-        for first in (0..COLUMNS).step_by(LANES) {
-            let (Some(largest), Some(total)) =
-                (largest[first..].first_chunk_mut::<LANES>(), total[first..].first_chunk_mut::<LANES>())
-            else {
-                return;
-            };
-            #[expect(unsafe_code, reason = "registers are read and written through pointers")]
-            // Safety: what is read and written is as long as a register.
-            unsafe {
-                let before = _mm512_loadu_ps(largest.as_ptr());
-                let mut most = before;
-                for scores in &*scores {
-                    // The second if one is no number.
-                    most = _mm512_max_ps(_mm512_loadu_ps(scores[first..][..LANES].as_ptr()), most);
-                }
-                let factor = power(_mm512_sub_ps(before, most));
-                for sums in &mut *sums {
-                    let sums = &mut sums[first..][..LANES];
-                    _mm512_storeu_ps(sums.as_mut_ptr(), _mm512_mul_ps(_mm512_loadu_ps(sums.as_ptr()), factor));
-                }
-                let mut added = _mm512_setzero_ps();
-                for scores in &mut *scores {
-                    let scores = &mut scores[first..][..LANES];
-                    let score = power(_mm512_sub_ps(_mm512_loadu_ps(scores.as_ptr()), most));
-                    _mm512_storeu_ps(scores.as_mut_ptr(), score);
-                    added = _mm512_add_ps(added, score);
-                }
-                _mm512_storeu_ps(total.as_mut_ptr(), _mm512_fmadd_ps(_mm512_loadu_ps(total.as_ptr()), factor, added));
-                _mm512_storeu_ps(largest.as_mut_ptr(), most);
-            }
-        }
-    }
-}
-
-impl WithSimd for Exponentiate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { scores, largest, total, sums } = self;
-        for first in (0..COLUMNS).step_by(S::F32_LANES) {
-            let here = first..first + S::F32_LANES;
-            let ([largest], [total]) =
-                (S::as_mut_simd_f32s(&mut largest[here.clone()]).0, S::as_mut_simd_f32s(&mut total[here.clone()]).0)
-            else {
-                return;
-            };
-            let mut most = *largest;
-            for scores in &*scores {
-                for score in S::as_simd_f32s(&scores[here.clone()]).0 {
-                    most = simd.max_f32s(*score, most);
-                }
-            }
-            let factor = powers_of_two(simd, simd.sub_f32s(*largest, most));
-            for sums in &mut *sums {
-                for sum in S::as_mut_simd_f32s(&mut sums[here.clone()]).0 {
-                    *sum = simd.mul_f32s(*sum, factor);
-                }
-            }
-            let mut added = simd.splat_f32s(0.0);
-            for scores in &mut *scores {
-                for score in S::as_mut_simd_f32s(&mut scores[here.clone()]).0 {
-                    *score = powers_of_two(simd, simd.sub_f32s(*score, most));
-                    added = simd.add_f32s(added, *score);
-                }
-            }
-            *total = simd.mul_add_f32s(*total, factor, added);
-            *largest = most;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod activation;
 mod attention;
 mod conv;
 mod direct;
+mod exponentials;
 mod fresh;
 mod gradient;
 mod layer_norm;
