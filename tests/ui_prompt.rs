@@ -273,6 +273,18 @@ fn prompts_are_kept_as_tabs_and_remembered() {
     assert_eq!((prompt(&again).as_str(), app_count(&again)), ("a lighthouse", 1));
 }
 
+#[test]
+fn a_new_prompt_is_written_into_at_once_whatever_had_the_keyboard() {
+    let root = files();
+    let mut harness = window(root.path());
+    for name in ["New prompt", "Duplicate prompt"] {
+        command(&mut harness, "Show compare");
+        command(&mut harness, name);
+        type_text(&mut harness, "a red boat");
+    }
+    assert_eq!((prompt(&harness).as_str(), app_count(&harness)), ("a red boata red boat", 3));
+}
+
 fn app_count(harness: &Window<'_>) -> usize {
     app(harness).workbench().document().prompt_count()
 }

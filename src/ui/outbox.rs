@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::document::{Edit, TextField};
 use crate::store::preferences::Preferences;
-use crate::workbench::{Action, Command, Workbench};
+use crate::workbench::{Action, Command, PanelKind, ViewCommand, Workbench};
 
 /// Commands of one frame, in order.
 #[derive(Default)]
@@ -19,6 +19,10 @@ impl Outbox {
     pub(super) fn act(&self, action: Action, workbench: &Workbench) {
         if let Some(command) = action.resolve(workbench) {
             self.send(command);
+            if matches!(action, Action::NewPrompt | Action::DuplicatePrompt) {
+                // Who opens a prompt is about to write.
+                self.send(Command::View(ViewCommand::Focus(PanelKind::Prompt)));
+            }
         }
     }
 

@@ -130,34 +130,30 @@ fn menu_bar(ui: &mut Ui, cx: &mut Cx<'_>) {
 }
 
 fn menu_item(ui: &mut Ui, action: Action, cx: &Cx<'_>) {
-    let command = action.resolve(cx.workbench);
+    let is_possible = action.resolve(cx.workbench).is_some();
     let name = match (action, cx.workbench.history().undo_name(), cx.workbench.history().redo_name()) {
         (Action::Undo, Some(name), _) | (Action::Redo, _, Some(name)) => format!("{} {name}", action.text().0),
         _ => action.text().0.to_owned(),
     };
     let keys = shortcuts::text(ui.ctx(), action).unwrap_or_default();
     let button = egui::Button::selectable(action.is_on(cx.workbench).unwrap_or(false), name).shortcut_text(keys);
-    let response = ui.add_enabled(command.is_some(), button).on_hover_text(action.text().1);
-    if response.clicked()
-        && let Some(command) = command
-    {
-        cx.outbox.send(command);
+    let response = ui.add_enabled(is_possible, button).on_hover_text(action.text().1);
+    if response.clicked() {
+        cx.outbox.act(action, cx.workbench);
         ui.close();
     }
 }
 
 /// A button with an icon for an action.
 pub(super) fn icon_action(ui: &mut Ui, icon: &'static str, action: Action, cx: &Cx<'_>) {
-    let command = action.resolve(cx.workbench);
+    let is_possible = action.resolve(cx.workbench).is_some();
     let label = match shortcuts::text(ui.ctx(), action) {
         Some(keys) => format!("{} ({keys})", action.text().0),
         None => action.text().0.to_owned(),
     };
     let is_on = action.is_on(cx.workbench).unwrap_or(false);
-    if cx.icons.button(ui, icon, &label, is_on, command.is_some()).clicked()
-        && let Some(command) = command
-    {
-        cx.outbox.send(command);
+    if cx.icons.button(ui, icon, &label, is_on, is_possible).clicked() {
+        cx.outbox.act(action, cx.workbench);
     }
 }
 
