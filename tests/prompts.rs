@@ -354,6 +354,9 @@ fn what_fuzzing_found_is_written_and_read_as_the_same() {
         let (written, lost) = dialect::write(dialect, &tree);
         assert_eq!((bare(dialect::read(dialect, &written).0), lost), (tree, vec![]), "{text:?}: {written:?}");
     }
+    // A quote of the text is no place where a bracket may open.
+    let (written, lost) = dialect::convert(Dialect::A1111, Dialect::Compel, "x\"(a:1.1)");
+    assert_eq!((written.as_str(), lost.len()), ("x\\\" (a)+", 1));
 }
 
 #[test]
