@@ -218,6 +218,20 @@ fn words_that_fit_in_another_list_lead_there() {
 }
 
 #[test]
+fn words_lead_elsewhere_although_only_favourites_were_shown() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = open(root.path());
+    click(&mut harness, "Templates");
+    click(&mut harness, "Only favourites");
+    harness.get_by_label("Search the library").focus();
+    harness.run_steps(1);
+    retype(&mut harness, "foggy");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    press(&mut harness, Modifiers::NONE, Key::Space);
+    assert_eq!(prompt(&harness), "a fox, foggy");
+}
+
+#[test]
 fn a_template_brings_its_settings_in_the_same_step() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = open(root.path());

@@ -133,7 +133,7 @@ fn elsewhere(ui: &mut Ui, cx: &mut Cx<'_>, at_once: bool) {
     });
     if let Some(tab) = chosen {
         let view = &mut cx.view.library;
-        (view.tab, view.filter, view.wants_first) = (tab, Filter::All, true);
+        (view.tab, view.filter, view.only_favourites, view.wants_first) = (tab, Filter::All, false, true);
         ui.ctx().request_repaint();
     }
 }
