@@ -1,8 +1,5 @@
 //! Linear layers. On the CPU in 32 bits our own, with weights that are packed once; everywhere else candle's.
-//!
-//! Invariant: blocks are cut by the sizes alone, so that results are the same bits whatever the number of threads.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::LocalKey;
@@ -11,12 +8,12 @@ use crate::models::tensors::Tensors;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Shape, Tensor};
 use pulp::Arch;
 
-use super::fresh::{Places, written};
+use super::fresh::Places;
 use super::gradient::{of_linear, traced};
 use super::product::{COLUMNS, LINE, Panels, Pause, ROWS, Room, ZERO, pack, word};
+use super::sharing::{self, Product};
 use super::simd::wide;
 use super::tiles;
-use super::turns::in_turns;
 use super::word::{Pair, Word, multiplies_in_bf16};
 use super::{contiguous, with_numbers};
 use crate::base::task::TaskCx;
@@ -28,8 +25,6 @@ const TOGETHER: usize = 8 * ROWS;
 const PANELS: usize = 4;
 /// Words of weights that lie together.
 const DEPTH: usize = 512;
-/// Groups of rows from which on they are shared out; fewer share out the outputs.
-const GROUPS: usize = 8;
 
 thread_local! {
     static PACKED: Room = Room::default();
@@ -224,9 +219,13 @@ impl CustomOp1 for Apply<'_> {
         }
         let xs = contiguous(xs, layout)?;
         let out = match &self.packed.weight {
-            Weight::Single(weight) => apply(xs, weight, &PACKED, self.packed, self.cx)?,
-            Weight::Paired(weight) => apply(xs, weight, &PAIRED, self.packed, self.cx)?,
-            Weight::Tiled(weight) => tiles::apply(xs, weight, bias, self.cx)?,
+            Weight::Single(weight) => {
+                sharing::apply(xs, &OfWords { weight, rooms: &PACKED, packed: self.packed }, self.cx)?
+            }
+            Weight::Paired(weight) => {
+                sharing::apply(xs, &OfWords { weight, rooms: &PAIRED, packed: self.packed }, self.cx)?
+            }
+            Weight::Tiled(weight) => sharing::apply(xs, &tiles::Layer { weight, bias }, self.cx)?,
         };
         Ok((CpuStorage::F32(out), dims.into()))
     }
@@ -235,53 +234,35 @@ impl CustomOp1 for Apply<'_> {
 /// Where a thread keeps its panels of rows.
 type Rooms<T> = LocalKey<Room<T>>;
 
-/// (rows, inputs) -> (rows, outputs).
-fn apply<T: Word>(
-    xs: &[f32],
-    weight: &impl Words<T>,
+/// Weights of one kind of words, and where rows become panels of them.
+struct OfWords<'a, T: 'static, W> {
+    weight: &'a W,
     rooms: &'static Rooms<T>,
-    packed: &Packed,
-    cx: &TaskCx<'_>,
-) -> candle_core::Result<Vec<f32>> {
-    let (inputs, outputs) = (packed.inputs, packed.bias.len());
-    let rows = xs.len() / inputs;
-    if rows > (GROUPS - 1) * TOGETHER {
-        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
-        // Safety: groups make up all rows, and all outputs of a group are computed.
-        return unsafe {
-            written(rows * outputs, |out| {
-                let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
-                in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
-                    in_panels(xs, inputs, rooms, |panels| multiply(panels, weight, packed, 0..outputs, out));
-                })
-            })
-        };
+    packed: &'a Packed,
+}
+
+impl<T: Word, W: Words<T>> Product for OfWords<'_, T, W> {
+    type Word = T;
+    const TOGETHER: usize = TOGETHER;
+    const BLOCK: usize = PANELS * COLUMNS;
+
+    fn inputs(&self) -> usize {
+        self.packed.inputs
     }
-    let block = PANELS * COLUMNS;
-    let mut parts: Vec<Vec<MaybeUninit<f32>>> = vec![Vec::new(); outputs.div_ceil(block)];
-    in_panels(xs, inputs, rooms, |panels| {
-        let together = TOGETHER * inputs.div_ceil(T::DEPTH);
-        in_turns(parts.iter_mut().enumerate(), rows * inputs * block, cx, |(part, out)| {
-            let width = block.min(outputs - part * block);
-            // In any places: they are put into theirs below.
-            out.resize(rows * width, MaybeUninit::uninit());
-            for (panels, out) in panels.chunks(together).zip(out.chunks_mut(TOGETHER * width)) {
-                multiply(panels, weight, packed, part * block..part * block + width, out);
-            }
-        })
-    })?;
-    #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
-    // Safety: parts make up all outputs, each part has all rows, and both were computed.
-    unsafe {
-        written(rows * outputs, |out| {
-            for (part, values) in parts.iter().enumerate() {
-                let width = block.min(outputs - part * block);
-                for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
-                    to[part * block..][..width].copy_from_slice(from);
-                }
-            }
-            Ok(())
-        })
+
+    fn outputs(&self) -> usize {
+        self.packed.bias.len()
+    }
+
+    fn lay_out<R>(&self, xs: &[f32], work: impl FnOnce(&[T]) -> R) -> R {
+        in_panels(xs, self.packed.inputs, self.rooms, work)
+    }
+
+    fn multiply(&self, panels: &[T], wanted: Range<usize>, out: &mut Places) {
+        let together = TOGETHER * self.packed.inputs.div_ceil(T::DEPTH);
+        for (panels, out) in panels.chunks(together).zip(out.chunks_mut(TOGETHER * wanted.len())) {
+            multiply(panels, self.weight, self.packed, wanted.clone(), out);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod linear;
 mod norm;
 mod plain;
 mod product;
+mod sharing;
 mod simd;
 mod tiles;
 mod turned;

@@ -1,26 +1,15 @@
 //! Linear layers by tile registers.
-//!
-//! Invariant: blocks are cut by the sizes alone, so that results are the same bits whatever the number of threads.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use half::bf16;
 
-use super::super::fresh::{Places, written};
+use super::super::fresh::Places;
 use super::super::product::{Pause, Room, pack};
-use super::super::turns::in_turns;
+use super::super::sharing::Product;
 use super::super::word::{Pair, Word, round};
 use super::{Ahead, Aligned, DEPTH, Left, Right, SIDE, Steps, WORDS, multiply};
-use crate::base::task::TaskCx;
 use crate::models::error::Result;
-
-/// Rows that are computed together.
-const TOGETHER: usize = 8 * SIDE;
-/// Panels of outputs that are computed together where rows are few.
-const PANELS: usize = 4;
-/// Groups of rows from which on they are shared out; fewer share out the outputs.
-const GROUPS: usize = 8;
 
 thread_local! {
     static ROWS: Room<bf16> = Room::default();
@@ -58,49 +47,31 @@ impl Columns {
     }
 }
 
-/// (rows, inputs) -> (rows, outputs), of which there are as many as biases.
-pub(in super::super) fn apply(
-    xs: &[f32],
-    weight: &Columns,
-    bias: &[f32],
-    cx: &TaskCx<'_>,
-) -> candle_core::Result<Vec<f32>> {
-    let (inputs, outputs) = (weight.inputs, bias.len());
-    let rows = xs.len() / inputs;
-    if rows > (GROUPS - 1) * TOGETHER {
-        #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
-        // Safety: groups make up all rows, and all outputs of a group are computed.
-        return unsafe {
-            written(rows * outputs, |out| {
-                let groups = out.chunks_mut(TOGETHER * outputs).zip(xs.chunks(TOGETHER * inputs));
-                in_turns(groups, TOGETHER * inputs * outputs, cx, |(out, xs)| {
-                    rounded(xs, weight, |numbers| compute(numbers, weight, bias, 0..outputs, out));
-                })
-            })
-        };
+/// Weights and as many biases as outputs.
+pub(in super::super) struct Layer<'a> {
+    pub(in super::super) weight: &'a Columns,
+    pub(in super::super) bias: &'a [f32],
+}
+
+impl Product for Layer<'_> {
+    type Word = bf16;
+    const TOGETHER: usize = 8 * SIDE;
+    const BLOCK: usize = 4 * SIDE;
+
+    fn inputs(&self) -> usize {
+        self.weight.inputs
     }
-    let block = PANELS * SIDE;
-    let mut parts: Vec<Vec<MaybeUninit<f32>>> = vec![Vec::new(); outputs.div_ceil(block)];
-    rounded(xs, weight, |numbers| {
-        in_turns(parts.iter_mut().enumerate(), rows * inputs * block, cx, |(part, out)| {
-            let wanted = part * block..outputs.min((part + 1) * block);
-            // In any places: they are put into theirs below.
-            out.resize(rows * wanted.len(), MaybeUninit::uninit());
-            compute(numbers, weight, bias, wanted, out);
-        })
-    })?;
-    #[expect(unsafe_code, reason = "the compiler cannot see that all places are written")]
-    // Safety: parts make up all outputs, each part has all rows, and both were computed.
-    unsafe {
-        written(rows * outputs, |out| {
-            for (part, values) in parts.iter().enumerate() {
-                let width = block.min(outputs - part * block);
-                for (from, to) in values.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
-                    to[part * block..][..width].copy_from_slice(from);
-                }
-            }
-            Ok(())
-        })
+
+    fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn lay_out<R>(&self, xs: &[f32], work: impl FnOnce(&[bf16]) -> R) -> R {
+        rounded(xs, self.weight, work)
+    }
+
+    fn multiply(&self, numbers: &[bf16], wanted: Range<usize>, out: &mut Places) {
+        compute(numbers, self.weight, self.bias, wanted, out);
     }
 }
 
@@ -145,6 +116,8 @@ fn compute(numbers: &[bf16], weight: &Columns, bias: &[f32], wanted: Range<usize
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::base::task::TaskCx;
+    use crate::models::kernels::sharing;
     use crate::models::rng::TorchRng;
 
     #[test]
@@ -154,7 +127,7 @@ mod tests {
             let (weight, bias) = (rng.randn(outputs * inputs), rng.randn(outputs));
             let xs = rng.randn(rows * inputs);
             let columns = Columns::new(&weight, inputs, &|| Ok(())).unwrap();
-            let got = apply(&xs, &columns, &bias, &TaskCx::detached()).unwrap();
+            let got = sharing::apply(&xs, &Layer { weight: &columns, bias: &bias }, &TaskCx::detached()).unwrap();
             let half = |number: &f32| f64::from(bf16::from_f32(*number).to_f32());
             for (row, got) in got.chunks(outputs).enumerate() {
                 for (output, got) in got.iter().enumerate() {

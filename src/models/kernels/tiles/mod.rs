@@ -11,7 +11,7 @@ mod registers;
 
 pub(super) use attention::Head;
 pub(super) use conv::{Filters, Sizes, convolve};
-pub(super) use linear::{Columns, apply};
+pub(super) use linear::{Columns, Layer};
 
 use half::bf16;
 
