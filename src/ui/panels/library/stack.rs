@@ -18,27 +18,35 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
     if document.stack.is_empty() {
         return;
     }
+    // Where there is little room, it is the list's: what the model gets is said by the prompt.
+    let is_narrow = ui.available_width() < super::NARROW;
     let tokens = theme::tokens(ui);
     Frame::new().stroke(Stroke::new(1.0, tokens.line)).corner_radius(8.0).inner_margin(Margin::same(8)).show(
         ui,
         |ui| {
             ui.set_min_width(ui.available_width());
-            caption(ui, "On the prompt, from the first to the last");
+            if !is_narrow {
+                caption(ui, "On the prompt, from the first to the last");
+            }
             rows(ui, cx);
             let (prompt, negative) = document.words();
             let line = |ui: &mut Ui, text: String| {
                 ui.add(egui::Label::new(RichText::new(&text).small().color(tokens.faint)).truncate())
                     .on_hover_text(text);
             };
-            line(ui, format!("The model gets: {}", if prompt.is_empty() { "(nothing)" } else { &prompt }));
-            if !negative.is_empty() {
-                line(ui, format!("Without: {negative}"));
+            if !is_narrow {
+                line(ui, format!("The model gets: {}", if prompt.is_empty() { "(nothing)" } else { &prompt }));
+                if !negative.is_empty() {
+                    line(ui, format!("Without: {negative}"));
+                }
             }
             ui.horizontal_wrapped(|ui| {
-                for (name, action) in
-                    [("Write into the prompt", Action::WriteStack), ("Take off all", Action::ClearStack)]
-                {
-                    if ui.button(name).on_hover_text(action.text().1).clicked() {
+                let names =
+                    if is_narrow { ["Write in", "Take off"] } else { ["Write into the prompt", "Take off all"] };
+                for (name, action) in names.into_iter().zip([Action::WriteStack, Action::ClearStack]) {
+                    let button = egui::Button::new(name);
+                    let button = if is_narrow { button.small() } else { button };
+                    if ui.add(button).on_hover_text(action.text().1).clicked() {
                         cx.outbox.act(action, cx.workbench);
                     }
                 }
