@@ -8,11 +8,12 @@ mod header;
 mod pickle;
 
 use libfuzzer_sys::fuzz_target;
+use maquette_fuzz::forge::zip;
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);
     // Random bytes are seldom an archive: the same once more as the pickle in one that is.
-    check(&zip(&[("x/data.pkl", bytes), ("x/data/0", &[0; 64])]));
+    check(&zip(&[("x/data.pkl".to_owned(), bytes.to_vec()), ("x/data/0".to_owned(), vec![0; 64])]));
 });
 
 fn check(file: &[u8]) {
@@ -22,21 +23,4 @@ fn check(file: &[u8]) {
         assert_eq!(numbers * entry.kind.bits(), entry.bytes.len() * 8);
         assert!(entry.bytes.end <= file.len());
     }
-}
-
-/// A zip archive of these files, not packed.
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let (mut out, mut list) = (Vec::new(), Vec::new());
-    for (name, bytes) in files {
-        let offset = (out.len() as u32).to_le_bytes();
-        let length = (bytes.len() as u32).to_le_bytes();
-        let same = [&[0; 14][..], &length, &length, &(name.len() as u16).to_le_bytes(), &[0; 2]].concat();
-        out.extend([b"PK\x03\x04", &same[..], name.as_bytes(), bytes].concat());
-        list.extend([b"PK\x01\x02\0\0", &same[..], &[0; 10], &offset, name.as_bytes()].concat());
-    }
-    let (count, start) = ((files.len() as u16).to_le_bytes(), (out.len() as u32).to_le_bytes());
-    let length = (list.len() as u32).to_le_bytes();
-    out.extend(list);
-    out.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &length, &start, &[0; 2]].concat());
-    out
 }

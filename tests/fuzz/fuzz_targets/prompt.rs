@@ -30,7 +30,7 @@ fuzz_target!(|text: &str| {
     let fragments = stretches.iter().flat_map(|stretch| &stretch.parts).flat_map(|part| &part.fragments);
     fragments.for_each(|fragment| is_inside(&fragment.span));
     remarks.iter().for_each(|remark| is_inside(&remark.span));
-    let (wildcards, _) = Wildcards::parse([("w.txt", "x\n{y|z}\n__v__"), ("v.txt", "q\n__w__")]);
+    let (wildcards, _) = Wildcards::parse([("w.txt", "x\n{y|z}"), ("v.txt", "q\n__w__"), ("u.txt", "r\n__u__")]);
     for method in [Method::Random, Method::Combinatorial, Method::Cyclical] {
         let wanted = Wanted { method, seed: 1, count: 3 };
         let (prompts, remarks) = expand_traced(&Traced::new(text), &wildcards, wanted);
