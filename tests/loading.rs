@@ -130,6 +130,18 @@ fn a_model_that_a_job_in_a_pause_has_loaded_is_not_loaded_again() {
 }
 
 #[test]
+fn the_thread_that_runs_jobs_computes_itself() {
+    let before = rayon::current_num_threads();
+    let made = std::thread::spawn(|| {
+        let options = EngineOptions { device: DeviceChoice::Cpu, yields_to_window: true, ..EngineOptions::default() };
+        let _backend = CandleBackend::boxed(&options).unwrap();
+        (rayon::current_thread_index(), rayon::current_num_threads())
+    });
+    assert_eq!(made.join().unwrap(), (Some(0), before), "not handed to a thread with nothing in its cache");
+    assert_eq!(rayon::current_thread_index(), None);
+}
+
+#[test]
 fn large_tensors_are_read_and_packed_in_several_stretches() {
     let folder = tempfile::tempdir().unwrap();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
