@@ -58,21 +58,37 @@ pub struct Piece {
 
 /// The pieces of `text`, in order.
 pub fn highlight(text: &str) -> Vec<Piece> {
-    let mut lexer =
-        Lexer { text, marks: Vec::new(), pairs: Vec::new(), open: Vec::new(), places: [const { Vec::new() }; 3] };
+    let mut lexer = Lexer {
+        text,
+        marks: Vec::new(),
+        pairs: Vec::new(),
+        open: Vec::new(),
+        places: [const { Vec::new() }; 3],
+        separators: Vec::new(),
+    };
     lexer.run();
     let mut marks = lexer.marks;
     marks.sort_by_key(|(span, _)| span.start);
-    join(text.len(), &marks, &weights::levels(lexer.pairs))
+    join(text.len(), &marks, &weights::levels(text.len(), lexer.pairs))
 }
 
 type Mark = (Range<usize>, Role);
 
-/// A bracket that is open: where, the mark of it, and what was met directly inside.
-enum Open {
-    Round { at: usize },
-    Square { at: usize, mark: usize, colons: Vec<usize>, bars: Vec<usize> },
-    Brace { at: usize, from: usize, mark: usize, bars: Vec<usize> },
+/// A bracket that is open: what it looks like, where it stands, its mark, and the last separator directly inside it.
+///
+/// There may be a million of them, so it is small.
+struct Open {
+    shape: Shape,
+    at: usize,
+    mark: usize,
+    last: Option<usize>,
+}
+
+/// A colon or bar directly inside a bracket, and the one before it in the same bracket.
+struct Separator {
+    at: usize,
+    is_bar: bool,
+    before: Option<usize>,
 }
 
 struct Lexer<'a> {
@@ -83,10 +99,11 @@ struct Lexer<'a> {
     open: Vec<Option<Open>>,
     /// Where in `open` the brackets of each [`Shape`] are.
     places: [Vec<usize>; 3],
+    separators: Vec<Separator>,
 }
 
 /// What a bracket looks like.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Round,
     Square,
@@ -100,13 +117,12 @@ impl Lexer<'_> {
             at = self.step(at, c);
         }
         for open in std::mem::take(&mut self.open).into_iter().flatten() {
-            match open {
-                Open::Round { at } => self.pairs.push(Pair { inside: at + 1..self.text.len(), factor: emphasis::UP }),
-                Open::Square { at, .. } => {
-                    self.pairs.push(Pair { inside: at + 1..self.text.len(), factor: emphasis::DOWN });
-                }
+            let inside = open.at + 1..self.text.len();
+            match open.shape {
+                Shape::Round => self.pairs.push(Pair { inside, factor: emphasis::UP }),
+                Shape::Square => self.pairs.push(Pair { inside, factor: emphasis::DOWN }),
                 // An open brace is text.
-                Open::Brace { mark, .. } => self.marks[mark].1 = Role::Text,
+                Shape::Brace => self.marks[open.mark].1 = Role::Text,
             }
         }
     }
@@ -131,25 +147,14 @@ impl Lexer<'_> {
             }
             '<' => return self.network(at).unwrap_or(next),
             '_' if self.rest(next).starts_with('_') => return self.wildcard(at).unwrap_or(next + 1),
-            '(' => {
-                self.marks.push((at..next, Role::Emphasis));
-                self.push(Shape::Round, Open::Round { at });
-            }
-            '[' => {
-                let mark = self.marks.len();
-                self.marks.push((at..next, Role::Emphasis));
-                self.push(Shape::Square, Open::Square { at, mark, colons: Vec::new(), bars: Vec::new() });
-            }
+            '(' => self.push(Shape::Round, at, (at..next, Role::Emphasis)),
+            '[' => self.push(Shape::Square, at, (at..next, Role::Emphasis)),
             '{' => self.open_brace(at),
             ')' => self.close_round(at, emphasis::UP, at),
             ']' => self.close_square(at),
             '}' => self.close_brace(at),
             ':' => return self.colon(at),
-            '|' => {
-                if let Some(Some(Open::Square { bars, .. } | Open::Brace { bars, .. })) = self.open.last_mut() {
-                    bars.push(at);
-                }
-            }
+            '|' => self.separator(at, true),
             _ if c.is_ascii_uppercase() => return self.keyword(at),
             _ => return at + self.plain(at),
         }
@@ -205,9 +210,27 @@ impl Lexer<'_> {
         Some(end)
     }
 
-    fn push(&mut self, shape: Shape, open: Open) {
+    /// A bracket opens at byte `at`.
+    fn push(&mut self, shape: Shape, at: usize, mark: Mark) {
         self.places[shape as usize].push(self.open.len());
-        self.open.push(Some(open));
+        self.open.push(Some(Open { shape, at, mark: self.marks.len(), last: None }));
+        self.marks.push(mark);
+    }
+
+    /// A colon or bar, which belongs to the innermost bracket.
+    fn separator(&mut self, at: usize, is_bar: bool) {
+        if let Some(Some(open)) = self.open.last_mut() {
+            self.separators.push(Separator { at, is_bar, before: open.last.replace(self.separators.len()) });
+        }
+    }
+
+    /// The bytes of the colons or bars directly inside a bracket, in order.
+    fn inside(&self, open: &Open, bars: bool) -> Vec<usize> {
+        let before = |separator: &&Separator| separator.before.and_then(|before| self.separators.get(before));
+        let all = std::iter::successors(open.last.and_then(|last| self.separators.get(last)), before);
+        let mut places: Vec<usize> = all.filter(|one| one.is_bar == bars).map(|one| one.at).collect();
+        places.reverse();
+        places
     }
 
     /// Takes the innermost open bracket of a shape, wherever others stand.
@@ -222,8 +245,8 @@ impl Lexer<'_> {
 
     /// Closes the innermost round bracket, wherever other brackets stand: round and square ones may cross.
     fn close_round(&mut self, at: usize, factor: f64, inside_end: usize) {
-        if let Some(Open::Round { at: open }) = self.pop(Shape::Round) {
-            self.pairs.push(Pair { inside: open + 1..inside_end, factor });
+        if let Some(open) = self.pop(Shape::Round) {
+            self.pairs.push(Pair { inside: open.at + 1..inside_end, factor });
             self.marks.push((at..at + 1, Role::Emphasis));
         }
     }
@@ -239,14 +262,14 @@ impl Lexer<'_> {
                 return end;
             }
         }
-        if let Some(Some(Open::Square { colons, .. })) = self.open.last_mut() {
-            colons.push(at);
-        }
+        self.separator(at, false);
         at + 1
     }
 
     fn close_square(&mut self, at: usize) {
-        let Some(Open::Square { at: open, mark, colons, bars }) = self.pop(Shape::Square) else { return };
+        let Some(open) = self.pop(Shape::Square) else { return };
+        let (bars, colons) = (self.inside(&open, true), self.inside(&open, false));
+        let Open { at: open, mark, .. } = open;
         let schedule = |span: Range<usize>| (span, Role::Schedule);
         if !bars.is_empty() {
             self.marks[mark].1 = Role::Schedule;

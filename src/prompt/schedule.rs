@@ -55,6 +55,10 @@ pub struct Schedule {
     options: Vec<usize>,
     /// The steps after which the text changes, and the last step; ascending.
     boundaries: Vec<u32>,
+    /// The steps after which a switch changes, ascending.
+    switches: Vec<u32>,
+    /// Steps after which all alternations are where they were; `None` if there are more than steps.
+    period: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +98,13 @@ impl Schedule {
     /// The steps up to which a text holds, ascending; the last one is the number of steps.
     pub fn boundaries(&self) -> &[u32] {
         &self.boundaries
+    }
+
+    /// An earlier step with the same text as `step`, if there must be one.
+    pub fn same_as(&self, step: u32) -> Option<u32> {
+        let earlier = step.checked_sub(self.period?).filter(|earlier| *earlier >= 1)?;
+        let next_switch = self.switches.get(self.switches.partition_point(|last| *last < earlier));
+        next_switch.is_none_or(|last| *last >= step).then_some(earlier)
     }
 
     /// The text at a step, counted from 1.
@@ -362,6 +373,10 @@ impl<'a> Compiler<'a> {
         }
         diagnostics.append(&mut self.diagnostics);
         let steps = self.timing.steps;
+        self.boundaries.sort_unstable();
+        self.boundaries.dedup();
+        let switches = self.boundaries.clone();
+        let period = self.period();
         self.boundaries.push(steps);
         if self.alternates {
             self.boundaries.extend(1..=steps);
@@ -369,7 +384,22 @@ impl<'a> Compiler<'a> {
         self.boundaries.sort_unstable();
         self.boundaries.dedup();
         let Self { source, operations, options, boundaries, .. } = self;
-        Schedule { source: source.clone(), operations, options, boundaries }
+        Schedule { source: source.clone(), operations, options, boundaries, switches, period }
+    }
+
+    /// The least common multiple of the numbers of options, unless it is more than the steps.
+    fn period(&self) -> Option<u32> {
+        let mut counts: Vec<u32> = Vec::new();
+        for operation in &self.operations {
+            if let &Operation::Alternate { count, .. } = operation {
+                let count = u32::try_from(count).ok().filter(|count| *count < self.timing.steps)?;
+                if !counts.contains(&count) {
+                    counts.push(count);
+                }
+            }
+        }
+        let is_period = |steps: &u32| counts.iter().all(|count| steps.is_multiple_of(*count));
+        (1..self.timing.steps).find(is_period)
     }
 }
 

@@ -53,6 +53,14 @@ pub struct StretchPart {
     pub fragments: Vec<Fragment>,
 }
 
+impl StretchPart {
+    fn new(part: &Part, schedule: &Schedule, step: u32, diagnostics: &mut Vec<Diagnostic>) -> Self {
+        let text = schedule.at(step);
+        let fragments = emphasis::parse_traced(&text, diagnostics);
+        Self { weight: part.weight, text: text.text().to_owned(), fragments }
+    }
+}
+
 impl Stages {
     /// Reads a prompt for one pass of `steps` steps.
     pub fn new(text: &str, steps: u32) -> Self {
@@ -85,22 +93,48 @@ impl Stages {
 
     /// What the encoder gets at a step, counted from 1.
     pub fn at(&self, step: u32, diagnostics: &mut Vec<Diagnostic>) -> Stretch {
-        let read = |(part, schedule): (&Part, &Schedule)| {
-            let text = schedule.at(step);
-            let fragments = emphasis::parse_traced(&text, diagnostics);
-            StretchPart { weight: part.weight, text: text.text().to_owned(), fragments }
-        };
-        Stretch { until_step: step, parts: self.parts.iter().zip(&self.schedules).map(read).collect() }
+        let parts = self.parts.iter().zip(&self.schedules);
+        let parts = parts.map(|(part, schedule)| StretchPart::new(part, schedule, step, diagnostics)).collect();
+        Stretch { until_step: step, parts }
     }
 
     /// What the encoder gets from the first to the last step, and all remarks, in the order of their places.
     pub fn schedule(&self) -> (Vec<Stretch>, Vec<Diagnostic>) {
         let mut diagnostics = self.diagnostics.clone();
-        let stretches = self.boundaries().into_iter().map(|step| {
-            let stretch = self.at(step, &mut diagnostics);
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for until_step in self.boundaries() {
+            let mut parts = Vec::with_capacity(self.parts.len());
+            for (at, (part, schedule)) in self.parts.iter().zip(&self.schedules).enumerate() {
+                // A long text with short alternations says the same many times.
+                let same = schedule.same_as(until_step);
+                let known = same.and_then(|step| stretches.binary_search_by_key(&step, |one| one.until_step).ok());
+                parts.push(match known.and_then(|known| stretches.get(known)?.parts.get(at)) {
+                    Some(known) => known.clone(),
+                    None => StretchPart::new(part, schedule, until_step, &mut diagnostics),
+                });
+            }
+            stretches.push(Stretch { until_step, parts });
             diagnostic::tidy(&mut diagnostics);
-            stretch
-        });
-        (stretches.collect(), diagnostics)
+        }
+        (stretches, diagnostics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_schedule_says_of_each_step_what_is_read_there(
+            text in r"(\[|a|b|\||\||\]|:|:3\]|:\.5\]| AND |\(|\)){0,24}",
+            steps in 1_u32..40,
+        ) {
+            let stages = Stages::new(&text, steps);
+            for stretch in stages.schedule().0 {
+                prop_assert_eq!(&stretch, &stages.at(stretch.until_step, &mut Vec::new()));
+            }
+        }
     }
 }

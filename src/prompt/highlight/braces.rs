@@ -11,14 +11,14 @@ impl Lexer<'_> {
             Some(b'%') => (at - 1, Role::Variant),
             _ => (at, Role::Variant),
         };
-        let mark = self.marks.len();
-        self.marks.push((from..at + 1, role));
-        self.push(Shape::Brace, Open::Brace { at, from, mark, bars: Vec::new() });
+        self.push(Shape::Brace, at, (from..at + 1, role));
     }
 
     pub(super) fn close_brace(&mut self, at: usize) {
         // What is open inside closes nothing any more: it stays open to the end, as for the parser of weights.
-        let Some(Open::Brace { at: open, from, mark, bars }) = self.pop(Shape::Brace) else { return };
+        let Some(brace) = self.pop(Shape::Brace) else { return };
+        let Open { at: open, mark, .. } = brace;
+        let from = self.marks[mark].0.start;
         // The head of a form is short; what follows may be long, and be read by many forms around it.
         let inside = near(self.text.get(open + 1..at).unwrap_or_default());
         match (from < open, self.text.as_bytes().get(from)) {
@@ -30,7 +30,10 @@ impl Lexer<'_> {
                 self.marks.push((at..at + 1, Role::Variant));
             }
             (false, _) if is_slot(inside) => self.marks[mark] = (open..at + 1, Role::Slot),
-            (false, _) => self.variant(open, mark, &bars, at),
+            (false, _) => {
+                let bars = self.inside(&brace, true);
+                self.variant(open, mark, &bars, at);
+            }
         }
     }
 
