@@ -6,12 +6,13 @@
 //! a choice of several options comes as it was drawn.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-/// A text and the places in the source that its bytes come from.
+/// A text and the places in the source that its bytes come from. A clone costs nothing until one of the two is changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traced {
-    text: String,
-    runs: Vec<Run>,
+    text: Arc<String>,
+    runs: Arc<Vec<Run>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +41,12 @@ impl Traced {
         if text.is_empty() {
             return;
         }
-        match self.runs.last_mut() {
+        let runs = Arc::make_mut(&mut self.runs);
+        match runs.last_mut() {
             Some(last) if last.is_copy && last.source.end == at => last.source.end += text.len(),
-            _ => self.runs.push(Run { start: self.text.len(), source: at..at + text.len(), is_copy: true }),
+            _ => runs.push(Run { start: self.text.len(), source: at..at + text.len(), is_copy: true }),
         }
-        self.text.push_str(text);
+        Arc::make_mut(&mut self.text).push_str(text);
     }
 
     /// Appends `text` that stands for the bytes `source`.
@@ -53,9 +55,9 @@ impl Traced {
             return;
         }
         if !self.runs.last().is_some_and(|last| !last.is_copy && last.source == source) {
-            self.runs.push(Run { start: self.text.len(), source, is_copy: false });
+            Arc::make_mut(&mut self.runs).push(Run { start: self.text.len(), source, is_copy: false });
         }
-        self.text.push_str(text);
+        Arc::make_mut(&mut self.text).push_str(text);
     }
 
     /// The stretches of the text in their order, each with the bytes of the source that it comes from.
@@ -66,6 +68,10 @@ impl Traced {
 
     /// Appends all of `other`, which has the same source.
     pub fn push_all(&mut self, other: &Self) {
+        if self.text.is_empty() {
+            *self = other.clone();
+            return;
+        }
         self.push(other, 0..other.text.len());
     }
 

@@ -17,7 +17,7 @@ const SEPARATOR: &str = ",";
 /// Reads a template.
 pub(super) fn parse(template: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Rc<Node> {
     let traced = comments::strip(template);
-    let mut parser = Parser { text: traced.text(), traced: &traced, ends: Vec::new(), diagnostics };
+    let mut parser = Parser { text: traced.text(), traced: &traced, ends: vec![0; traced.text().len()], diagnostics };
     parser.match_brackets();
     parser.prompt(0, traced.text().len(), Inside::Nothing, 0)
 }
@@ -34,8 +34,8 @@ enum Inside {
 struct Parser<'a> {
     text: &'a str,
     traced: &'a Traced,
-    /// The opening brackets that are closed, and where, ascending.
-    ends: Vec<(usize, usize)>,
+    /// For each byte that opens a bracket, where that is closed; 0 for any other.
+    ends: Vec<usize>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -45,11 +45,14 @@ impl<'a> Parser<'a> {
         for (at, byte) in self.text.bytes().enumerate() {
             match byte {
                 b'{' => open.push(at),
-                b'}' => self.ends.extend(open.pop().map(|start| (start, at))),
+                b'}' => {
+                    if let Some(end) = open.pop().and_then(|start: usize| self.ends.get_mut(start)) {
+                        *end = at;
+                    }
+                }
                 _ => {}
             }
         }
-        self.ends.sort_unstable();
         for at in open {
             self.remark(at, at + 1, |span| {
                 let message = "this { is never closed and is read as text";
@@ -59,8 +62,8 @@ impl<'a> Parser<'a> {
     }
 
     fn remark(&mut self, from: usize, to: usize, make: impl FnOnce(std::ops::Range<usize>) -> Diagnostic) {
-        let span = self.span(from, to);
-        diagnostic::add(self.diagnostics, || make(span));
+        let traced = self.traced;
+        diagnostic::add(self.diagnostics, || make(traced.span(from..to)));
     }
 
     fn span(&self, from: usize, to: usize) -> std::ops::Range<usize> {
@@ -69,8 +72,7 @@ impl<'a> Parser<'a> {
 
     /// Where the `{` at byte `at` is closed.
     fn end_of(&self, at: usize) -> Option<usize> {
-        let found = self.ends.binary_search_by_key(&at, |(start, _)| *start).ok()?;
-        self.ends.get(found).map(|(_, end)| *end)
+        self.ends.get(at).copied().filter(|end| *end > 0)
     }
 
     fn part(&self, from: usize, to: usize) -> &'a str {

@@ -1,6 +1,7 @@
 //! The tree of a template.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -87,6 +88,14 @@ pub(super) struct Words(pub(super) Traced);
 impl PartialEq for Words {
     fn eq(&self, other: &Self) -> bool {
         self.0.text() == other.0.text()
+    }
+}
+
+impl Eq for Words {}
+
+impl Hash for Words {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text().hash(state);
     }
 }
 

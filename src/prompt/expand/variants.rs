@@ -8,7 +8,7 @@ use rand::Rng;
 use super::choice::{self, Selections};
 use super::generator::{self, Context, Generate, Generator, Parallel, Product, World, join};
 use super::lines;
-use super::syntax::{Choosable, Method, Node, Variant};
+use super::syntax::{Choosable, Method, Node, Variant, Words};
 use crate::prompt::source::Traced;
 
 /// The generator of a variant.
@@ -38,7 +38,9 @@ pub(super) fn make(variant: &Variant, context: &Context, world: &World<'_>) -> G
             let count = variant.options.len();
             Box::new(RandomVariant { base, min: variant.min.min(count), max: variant.max.min(count) })
         }
-        Method::Combinatorial => Box::new(AllVariants { base, selections, row: None, length: 0, seen: HashSet::new() }),
+        Method::Combinatorial => {
+            Box::new(AllVariants { base, selections, row: None, length: 0, seen: HashSet::new(), first: None })
+        }
         Method::Cyclical => Box::new(CyclicalVariant { base, selections, is_whole: false, rounds: Vec::new(), at: 0 }),
     }
 }
@@ -83,7 +85,25 @@ struct AllVariants {
     row: Option<Product>,
     length: usize,
     /// The rows that were given: options may expand to the same texts.
-    seen: HashSet<Vec<String>>,
+    seen: HashSet<Vec<Words>>,
+    /// The first of them, which is looked up only if there is a second one: it may be long, and brackets nested deep.
+    first: Option<Vec<Words>>,
+}
+
+/// Whether no two are the same.
+fn is_distinct(words: &[Words]) -> bool {
+    words.len() < 2 || words.iter().collect::<HashSet<_>>().len() == words.len()
+}
+
+impl AllVariants {
+    fn is_new(&mut self, row: Vec<Words>) -> bool {
+        if self.first.is_none() && self.seen.is_empty() {
+            self.first = Some(row);
+            return true;
+        }
+        self.seen.extend(self.first.take());
+        self.seen.insert(row)
+    }
 }
 
 impl Generate for AllVariants {
@@ -99,9 +119,8 @@ impl Generate for AllVariants {
                 self.row = Some(Product::new(nodes, self.base.context.clone(), false));
                 continue;
             };
-            let words: Vec<String> = texts.iter().map(|text| text.text().to_owned()).collect();
-            let distinct: HashSet<&String> = words.iter().collect();
-            if distinct.len() == self.length && self.seen.insert(words) {
+            let words: Vec<Words> = texts.iter().cloned().map(Words).collect();
+            if is_distinct(&words) && words.len() == self.length && self.is_new(words) {
                 let text = join(&texts, &self.base.separator);
                 return world.spend(text.text().len()).then_some(text);
             }
