@@ -165,3 +165,32 @@ fn damaged_models_say_which_file_and_why() {
     std::fs::write(copy.path().join("config.json"), "{\"projection_dim\": 7}").unwrap();
     assert!(message().contains("does not fit"), "{}", message());
 }
+
+#[test]
+fn weights_beyond_all_bounds_are_said_and_give_no_numbers() {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder().join("quick")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let weights = copy.path().join("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&weights, &Device::Cpu).unwrap();
+    for (_, tensor) in tensors.iter_mut().filter(|(_, tensor)| tensor.rank() == 2) {
+        *tensor = tensor.to_dtype(DType::F32).unwrap().affine(1e30, 0.0).unwrap();
+    }
+    candle_core::safetensors::save(&tensors, &weights).unwrap();
+    let files = ModelFiles::Folder(copy.path().to_owned());
+    let (cx, image) = (TaskCx::detached(), MarkedPicture { picture: picture(), marks: Vec::new() });
+    let clip = Clip::load(&files, DType::F32, &Device::Cpu, &cx).unwrap();
+    let spec = HeatmapSpec {
+        model: ModelRef::builtin(),
+        image: image.clone(),
+        phrases: vec!["a".to_owned()],
+        method: HeatmapMethod::Patch,
+    };
+    let texts = clip.text_encode("a fox", &cx).err();
+    for error in [texts, clip.image_encode(&image.picture, &cx).err(), clip.heatmaps(&spec, &cx).err()] {
+        let said = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains("grew beyond all bounds"), "{said}");
+    }
+}

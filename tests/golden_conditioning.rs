@@ -16,7 +16,7 @@ use maquette::job::nets::OtherNets;
 use maquette::job::output::{Generated, TokenCount};
 use maquette::job::sampling::{Emphasis, Sampler, Sampling};
 use maquette::job::spec::{CountTokensSpec, GenerateSpec, InitSpec};
-use maquette::models::diffusion::{Vae, own_side};
+use maquette::models::diffusion::{Vae, own_extent};
 use maquette::models::error::Result;
 use maquette::models::files::ModelFiles;
 use maquette::models::schedulers::{SchedulerConfig, Walk};
@@ -388,8 +388,15 @@ fn both_prompts_are_filled_up_to_as_many_chunks() {
 
 #[test]
 fn a_model_says_how_large_its_pictures_are() {
-    assert_eq!(own_side(&model("xl").1), Some(16));
-    assert_eq!(own_side(&ModelFiles::Folder("nowhere".into())), None);
+    assert_eq!(own_extent(&model("xl").1), Some(Extent::new(16, 16)));
+    assert_eq!(own_extent(&ModelFiles::Folder("nowhere".into())), None);
+    // Rows and columns, as diffusers takes them.
+    let copy = tempfile::tempdir().unwrap();
+    for (part, text) in [("unet", r#"{"sample_size": [6, 10]}"#), ("vae", r#"{"block_out_channels": [8, 8, 8]}"#)] {
+        std::fs::create_dir(copy.path().join(part)).unwrap();
+        std::fs::write(copy.path().join(part).join("config.json"), text).unwrap();
+    }
+    assert_eq!(own_extent(&ModelFiles::Folder(copy.path().to_owned())), Some(Extent::new(40, 24)));
 }
 
 #[test]

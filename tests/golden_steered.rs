@@ -372,6 +372,19 @@ fn tiles_equal_those_of_diffusers() {
     }
 }
 
+#[test]
+fn tiles_of_any_side_make_pictures_of_the_whole_size() {
+    let model = Autoencoder::load(&files("diffusion/sd1/vae"), DType::F32, &Device::Cpu, &TaskCx::detached()).unwrap();
+    let cx = TaskCx::detached();
+    for side in 1..=9 {
+        let codec = Codec::in_tiles(&model, side);
+        let image = Tensor::ones((1, 3, 38, 62), DType::F32, &Device::Cpu).unwrap();
+        let latents = codec.encode_mean(&image, &cx).unwrap();
+        assert_eq!(latents.dims(), Codec::whole(&model).encode_mean(&image, &cx).unwrap().dims(), "side {side}");
+        assert_eq!(codec.decode(&latents, &cx).unwrap().dims(), image.dims(), "side {side}");
+    }
+}
+
 /// Expects a relative root mean square difference below 1e-5.
 #[track_caller]
 fn close(what: &str, got: &Tensor, want: &Tensor) {

@@ -14,7 +14,7 @@ use crate::job::annotation::Mark;
 use crate::job::output::{Grid, Heatmaps, PhraseMap, ZeroShotImage, ZeroShotTable};
 use crate::job::spec::{EmbedInputs, EmbedSpec, HeatmapMethod, HeatmapSpec, MarkedPicture, ZeroShotSpec};
 use crate::models::clip::{ClipModel, unit};
-use crate::models::error::Result;
+use crate::models::error::{ModelError, Result};
 use crate::models::files::ModelFiles;
 use crate::models::preprocess::{Preprocessor, lens_extent, resize};
 use crate::models::tokenizer::ClipTokenizer;
@@ -89,7 +89,7 @@ impl Clip {
         for text in &spec.phrases {
             let (embedding, tokens_cut) = self.text(text, cx)?;
             let column = Tensor::from_slice(&embedding, (embedding.len(), 1), &self.device)?;
-            let values = patches.matmul(&column)?.flatten_all()?.to_vec1::<f32>()?;
+            let values = finite(patches.matmul(&column)?.flatten_all()?.to_vec1::<f32>()?)?;
             phrases.push(PhraseMap {
                 text: text.clone(),
                 score: dot(&whole, &embedding),
@@ -106,7 +106,8 @@ impl Clip {
     /// # Errors
     /// If the task is cancelled or the tensor library fails.
     pub fn zero_shot(&self, spec: &ZeroShotSpec, cx: &TaskCx<'_>) -> Result<ZeroShotTable> {
-        let total = (spec.templates.len() + spec.images.len()) as u32;
+        let rows = spec.templates.len() + spec.own_texts.len();
+        let total = (rows + spec.images.len()) as u32;
         let mut texts = Vec::new();
         for (done, template) in spec.templates.iter().enumerate() {
             cx.progress(Progress::steps("Reading the templates", done as u32, total));
@@ -114,10 +115,18 @@ impl Clip {
                 spec.classes.iter().map(|class| Ok(self.text(&fill_class(template, class), cx)?.0.to_vec())).collect();
             texts.push(row?);
         }
+        for (done, own) in spec.own_texts.iter().enumerate() {
+            cx.progress(Progress::steps("Reading the classes' texts", (spec.templates.len() + done) as u32, total));
+            let of = |texts: &Vec<String>| -> Result<Vec<f32>> {
+                let all: Result<Vec<Rc<Vec<f32>>>> = texts.iter().map(|text| Ok(self.text(text, cx)?.0)).collect();
+                Ok(zero_shot::mean_direction(all?.iter().map(|one| one.as_slice())))
+            };
+            texts.push(own.by_class.iter().map(of).collect::<Result<_>>()?);
+        }
         let scoring = self.model.scoring();
         let mut images = Vec::new();
         for image in &spec.images {
-            cx.progress(Progress::steps("Looking at pictures", (spec.templates.len() + images.len()) as u32, total));
+            cx.progress(Progress::steps("Looking at pictures", (rows + images.len()) as u32, total));
             let mut scored = zero_shot::score(&self.whole(image, cx)?, &texts, scoring, spec.combine);
             if let Some(bare) = self.without_marks(image, cx)? {
                 let ZeroShotImage { probabilities, .. } = zero_shot::score(&bare, &texts, scoring, spec.combine);
@@ -125,7 +134,8 @@ impl Clip {
             }
             images.push(scored);
         }
-        let (classes, templates) = (spec.classes.clone(), spec.templates.clone());
+        let classes = spec.classes.clone();
+        let templates = spec.templates.iter().chain(spec.own_texts.iter().map(|own| &own.name)).cloned().collect();
         Ok(ZeroShotTable { classes, templates, scoring, images })
     }
 
@@ -154,7 +164,7 @@ impl Clip {
         let states = self.model.text.forward(&ids, cx)?;
         let pooled = self.model.text.pool(&states, &ids)?;
         let embedding = self.model.project_text(&pooled)?.flatten_all()?.to_vec1::<f32>()?;
-        Ok((embedding, tokens.cut))
+        Ok((finite(embedding)?, tokens.cut))
     }
 
     /// The unit-norm embedding of a picture as the model was trained to see it, computed anew.
@@ -164,7 +174,7 @@ impl Clip {
     pub fn image_encode(&self, picture: &Picture, cx: &TaskCx<'_>) -> Result<Vec<f32>> {
         let pixels = self.preprocessor.to_tensor(&self.preprocessor.fitted(picture), self.dtype, &self.device)?;
         let seen = self.model.vision.forward(&pixels, cx)?;
-        Ok(unit(&seen.pooled)?.flatten_all()?.to_vec1::<f32>()?)
+        finite(unit(&seen.pooled)?.flatten_all()?.to_vec1::<f32>()?)
     }
 
     /// What `Auto` means for this model.
@@ -249,4 +259,13 @@ impl Clip {
         }
         seen.push(known);
     }
+}
+/// Refuses what is no longer numbers.
+fn finite(values: Vec<f32>) -> Result<Vec<f32>> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values);
+    }
+    let reason = "this model's numbers grew beyond all bounds, so nothing can be compared: its weights or its \
+                  preprocessor_config.json are damaged, or it needs --precision f32";
+    Err(ModelError::BadInput(reason.to_owned()))
 }

@@ -5,6 +5,7 @@
 pub mod cancel;
 pub mod colormap;
 pub mod geom;
+pub mod guard;
 pub mod heap;
 pub mod pixels;
 pub mod statistics;

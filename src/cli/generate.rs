@@ -10,7 +10,7 @@ use crate::engine::options::EngineOptions;
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::job::{JobOutput, JobSpec, ModelRef};
-use crate::models::diffusion::own_side;
+use crate::models::diffusion::own_extent;
 use crate::registry::Family;
 use crate::store::{latents, pictures};
 
@@ -55,8 +55,7 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
 /// The size of the pictures that a model was trained on, if it can be found; what is wrong with a model is said when it is loaded.
 fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     let files = models::catalogue(options).ok()?.resolve(model, Family::Diffusion).ok()?;
-    let side = own_side(&files)?;
-    Some(Extent::new(side, side))
+    own_extent(&files)
 }
 
 /// The request that the arguments stand for.

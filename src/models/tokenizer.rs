@@ -16,11 +16,12 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{Encoding, NormalizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
 use super::clip::TextConfig;
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
+use crate::base::guard::guarded;
 
 const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// The context length of every CLIP so far, where the tokenizer's own configuration does not say.
@@ -207,8 +208,7 @@ impl ClipTokenizer {
     /// If the tokenizer fails.
     pub fn words(&self, text: &str) -> Result<Vec<u32>> {
         let text = self.cleaning.clean(text);
-        let encoding =
-            self.inner.encode_fast(&*text, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
+        let encoding = encoded(|| self.inner.encode_fast(&*text, false))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -218,8 +218,7 @@ impl ClipTokenizer {
     /// If the tokenizer fails.
     pub fn placed_words(&self, text: &str) -> Result<Vec<(u32, std::ops::Range<usize>)>> {
         let cleaned = self.cleaning.clean(text);
-        let encoding =
-            self.inner.encode(&*cleaned, false).map_err(|e| ModelError::BadInput(format!("cannot tokenize: {e}")))?;
+        let encoding = encoded(|| self.inner.encode(&*cleaned, false))?;
         let is_same = *cleaned == *text;
         let places = encoding.get_offsets().iter().map(|(from, to)| if is_same { *from..*to } else { 0..text.len() });
         Ok(encoding.get_ids().iter().copied().zip(places).collect())
@@ -269,13 +268,34 @@ fn bad_file(files: &ModelFiles, file: &str, error: &tokenizers::Error) -> ModelE
     ModelError::BadFile { path: files.path_of(file), reason }
 }
 
+/// What is said of a file that the tokenizers' library panics on.
+fn nonsense(panic: &str) -> String {
+    format!("it is cut short, or asks for something that makes no sense ({panic}): download it again")
+}
+
+fn encoded(encode: impl FnOnce() -> tokenizers::Result<Encoding>) -> Result<Encoding> {
+    let said = |why: String| ModelError::BadInput(format!("cannot tokenize with this model's tokenizer.json: {why}"));
+    guarded(encode).map_err(|panic| said(nonsense(&panic)))?.map_err(|error| said(error.to_string()))
+}
+
 type Merges = Vec<(String, String)>;
 
 /// The tokenizer in the first of the forms that are there, and the file to blame.
 fn read(files: &ModelFiles) -> Result<(&'static str, Tokenizer)> {
     if files.has("tokenizer.json") {
         let bad = |e: tokenizers::Error| bad_file(files, "tokenizer.json", &e);
-        return Ok(("tokenizer.json", Tokenizer::from_bytes(files.read("tokenizer.json")?).map_err(bad)?));
+        let bytes = files.read("tokenizer.json")?;
+        let read = guarded(|| Tokenizer::from_bytes(bytes)).map_err(|panic| bad(nonsense(&panic).into()))?;
+        let mut tokenizer = read.map_err(bad)?;
+        if let ModelWrapper::BPE(model) = tokenizer.get_model()
+            && model.dropout.is_some()
+        {
+            // For training: words would be split by chance.
+            let mut model = model.clone();
+            model.dropout = None;
+            tokenizer.with_model(model);
+        }
+        return Ok(("tokenizer.json", tokenizer));
     }
     if files.has("vocab.json") || !BPE_FILES.iter().any(|file| files.has(file)) {
         if !files.has("vocab.json") && files.has("spiece.model") {

@@ -269,8 +269,8 @@ impl Diffusion {
     /// If the task is cancelled.
     pub fn denoise_once(&self, cx: &TaskCx<'_>) -> Result<Tensor> {
         let prompt = self.conditioner.encode(&[], 1, Reading::default(), cx)?;
-        let side = (self.unet_config.sample_size.unwrap_or(64) * self.vae.factor()) as u32;
-        let sizes = self.conditioner.sizes(Extent::new(side, side));
+        let [height, width] = self.trained_on().map(|side| (side * self.vae.factor()) as u32);
+        let sizes = self.conditioner.sizes(Extent::new(width, height));
         let conditions = conditions(&[&prompt, &prompt], sizes.as_ref().map(|sizes| &sizes.prompt), 1.0)?;
         let latents = self.noise(2, self.unet_config.in_channels)?;
         self.unet.get(cx)?.forward(&latents, 500.0, &conditions, None, None, cx)
@@ -285,9 +285,14 @@ impl Diffusion {
     }
 
     fn noise(&self, batch: usize, channels: usize) -> Result<Tensor> {
-        let side = self.unet_config.sample_size.unwrap_or(64);
-        let noise = TorchRng::new(0).randn(batch * channels * side * side);
-        Ok(Tensor::from_vec(noise, (batch, channels, side, side), &self.device)?.to_dtype(self.dtype)?)
+        let [height, width] = self.trained_on();
+        let noise = TorchRng::new(0).randn(batch * channels * height * width);
+        Ok(Tensor::from_vec(noise, (batch, channels, height, width), &self.device)?.to_dtype(self.dtype)?)
+    }
+
+    /// Rows and columns of latents at the default size.
+    fn trained_on(&self) -> [usize; 2] {
+        self.unet_config.trained_on().unwrap_or([64; 2])
     }
 
     fn model_hash(&self, cx: &TaskCx<'_>) -> Result<String> {

@@ -106,7 +106,7 @@ impl<'a> Inpainting<'a> {
                 }
             }
         }
-        Ok(Self { init, bounds, start: Start { latents, mask, strength }, told })
+        Ok(Self { init, bounds, start: Start { latents, mask, strength, is_masked: init.mask.is_some() }, told })
     }
 
     /// The part of the canvas that is seen.

@@ -21,6 +21,8 @@ pub(super) struct Start {
     pub(super) mask: Option<Tensor>,
     /// How far to go away from it, 0..=1.
     pub(super) strength: f64,
+    /// Whether only a part is to change, which at full strength starts from noise alone.
+    pub(super) is_masked: bool,
 }
 
 /// Everything that a run needs besides its seed.
@@ -94,8 +96,8 @@ impl Run<'_> {
         let pure = || Ok((0, (noise * walk.init_scale())?));
         match self.start {
             None => pure(),
-            // At full strength nothing of the picture is to be seen, as in diffusers' inpainting.
-            Some(start) if start.strength >= 1.0 => pure(),
+            // At full strength nothing of the picture is to be seen in inpainting, as in diffusers; without a mask its trace stays.
+            Some(start) if start.strength >= 1.0 && start.is_masked => pure(),
             Some(start) => {
                 let first = walk.start_for(start.strength);
                 Ok((first, walk.noised_before(&start.latents, noise, first)?))

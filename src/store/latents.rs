@@ -13,6 +13,8 @@ const NOISE: &str = "noise";
 const LATENTS: &str = "latents";
 /// Longer files hold no noise of one picture.
 const MAX_BYTES: u64 = 1 << 28;
+/// Longer headers list more than the noise of one picture; a header takes ten times its size in memory.
+const MAX_HEADER: u64 = 1 << 20;
 
 /// A file of latents cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,12 @@ pub fn read_noise(path: &Path) -> Result<Latents, LatentsError> {
         return Err(unreadable("the file is too large for the noise of one picture".to_owned()));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header > MAX_HEADER {
+        return Err(unreadable(format!(
+            "it is not a safetensors file of noise alone (its header would have {header} bytes); save the tensor \"{NOISE}\" by itself"
+        )));
+    }
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| unreadable(format!("it is not a whole safetensors file ({error})")))?;
     let view = file.tensor(NOISE).map_err(|_| unreadable(format!("it has no tensor \"{NOISE}\"")))?;
@@ -83,4 +91,20 @@ pub fn write(path: &Path, latents: &Latents) -> Result<(), LatentsError> {
         .map_err(|error| unwritable(error.to_string()))?;
     let file = safetensors::serialize([(LATENTS, view)], None).map_err(|error| unwritable(error.to_string()))?;
     atomic::write(path, &file).map_err(|error| unwritable(error.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_tensors_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("noise.safetensors");
+        let header = format!("{{{}}}", " ".repeat(MAX_HEADER as usize));
+        std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).unwrap();
+        let said = read_noise(&path).unwrap_err().to_string();
+        assert!(said.contains("not a safetensors file of noise alone"), "{said}");
+    }
 }

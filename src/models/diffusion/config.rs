@@ -62,8 +62,8 @@ pub struct UnetConfig {
     pub flip_sin_to_cos: bool,
     /// Shift of the time embedding's frequencies.
     pub freq_shift: f64,
-    /// Side of the latents that it was trained on.
-    pub sample_size: Option<usize>,
+    /// Side of the latents that it was trained on, or rows and columns.
+    pub sample_size: Option<PerBlock>,
     /// Further conditioning: `text_time` (SDXL) or none.
     pub addition_embed_type: Option<String>,
     /// Width of each size's embedding (SDXL).
@@ -126,7 +126,21 @@ impl UnetConfig {
         if self.norm_num_groups == 0 {
             return Err(unsupported(files, "norm_num_groups", "0"));
         }
+        let (layers, transformers) = (&self.layers_per_block, &self.transformer_layers_per_block);
+        for (key, list) in [("layers_per_block", layers), ("transformer_layers_per_block", transformers)] {
+            if (0..self.block_out_channels.len()).any(|block| list.at(block) == 0) {
+                return Err(unsupported(files, key, "0, or a list that is shorter than block_out_channels"));
+            }
+        }
         Ok(())
+    }
+
+    /// Rows and columns of the latents that it was trained on.
+    pub fn trained_on(&self) -> Option<[usize; 2]> {
+        match self.sample_size.as_ref()? {
+            PerBlock::Same(side) => Some([*side; 2]),
+            PerBlock::Each(sides) => <[usize; 2]>::try_from(sides.as_slice()).ok(),
+        }
     }
 }
 

@@ -25,13 +25,16 @@ pub use vae::Vae;
 
 use super::error::{ModelError, Result};
 use super::files::ModelFiles;
+use crate::base::geom::Extent;
 
-/// The side, in pixels, of the pictures that a model in diffusers layout was trained on; `None` if its files do not say.
-pub fn own_side(files: &ModelFiles) -> Option<u32> {
+/// The size of the pictures that a model in diffusers layout was trained on; `None` if its files do not say.
+pub fn own_extent(files: &ModelFiles) -> Option<Extent> {
     let unet: UnetConfig = files.sub("unet")?.read_json("config.json").ok()?;
     let vae: VaeConfig = files.sub("vae")?.read_json("config.json").ok()?;
     let factor = 1usize.checked_shl(u32::try_from(vae.block_out_channels.len()).ok()?.checked_sub(1)?)?;
-    u32::try_from(unet.sample_size?.checked_mul(factor)?).ok()
+    let [height, width] =
+        unet.trained_on()?.map(|side| side.checked_mul(factor).and_then(|side| u32::try_from(side).ok()));
+    Some(Extent::new(width?, height?))
 }
 
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";

@@ -88,8 +88,10 @@ fn tiled(xs: &Tensor, side: usize, made: usize, run: impl Fn(&Tensor) -> Result<
     if height.max(width) <= side {
         return run(xs);
     }
-    let step = (side - side / 4).max(1);
-    let (blended, kept) = (made / 4, made - made / 4);
+    // A quarter of a tile in whole latents, so that steps here and there are the same.
+    let unit = side.min(made).max(1);
+    let step = (unit - unit / 4).max(1) * (side / unit);
+    let (blended, kept) = (unit / 4 * (made / unit), (unit - unit / 4) * (made / unit));
     let mut bands = Vec::new();
     let mut above: Vec<Tensor> = Vec::new();
     for top in (0..height).step_by(step) {

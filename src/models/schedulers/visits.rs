@@ -104,6 +104,12 @@ fn schedule(method: Method, config: &SchedulerConfig) -> Schedule {
     }
 }
 
+/// Whether k-diffusion is the reference of a sampler that keeps the variance in diffusers: evenly spaced DPM++ 2M.
+pub(super) fn is_of_k_diffusion(method: Method, config: &SchedulerConfig) -> bool {
+    let is_dpm = matches!(method.sampler, Sampler::DpmPlusPlus2M | Sampler::DpmPlusPlus2MSde);
+    is_dpm && schedule(method, config) == Schedule::Uniform
+}
+
 /// Whether the largest sigma alone scales the first noise: diffusers' `init_noise_sigma`.
 pub(super) fn starts_at_sigma(method: Method, config: &SchedulerConfig) -> bool {
     schedule(method, config) == Schedule::Uniform || config.spacing(method.sampler) != Spacing::Leading
@@ -164,9 +170,12 @@ fn sigma_range(sampler: Sampler, config: &SchedulerConfig, table: &Table, timest
         _ => (visited(timesteps.first()), visited(timesteps.last())),
     };
     match sampler {
-        Sampler::Euler | Sampler::EulerAncestral | Sampler::UniPc => {
-            (config.sigma_max.unwrap_or(high), config.sigma_min.unwrap_or(low))
-        }
+        Sampler::Euler
+        | Sampler::EulerAncestral
+        | Sampler::UniPc
+        | Sampler::Heun
+        | Sampler::DpmPlusPlus2M
+        | Sampler::DpmPlusPlus2MSde => (config.sigma_max.unwrap_or(high), config.sigma_min.unwrap_or(low)),
         _ => (high, low),
     }
 }

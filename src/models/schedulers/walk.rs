@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use super::config::{Prediction, SchedulerConfig};
 use super::level::{Level, Table};
 use super::solver::Solver;
-use super::visits::{Grid, Visits, most_steps, starts_at_sigma};
+use super::visits::{Grid, Visits, is_of_k_diffusion, most_steps, starts_at_sigma};
 use crate::job::sampling::{Sampler, Sampling, Schedule};
 use crate::models::error::Result;
 
@@ -104,6 +104,8 @@ impl Walk {
         let sigma_max = visits.levels.iter().map(|level| level.sigma()).fold(0.0, f64::max);
         let keeps_variance = Grid::of(method.sampler) != Grid::Sigmas;
         let init_scale = match (keeps_variance, starts_at_sigma(method, config)) {
+            // k-diffusion starts at sigma times the noise also where diffusers keeps the variance.
+            (true, _) if is_of_k_diffusion(method, config) => sigma_max / (sigma_max * sigma_max + 1.0).sqrt(),
             (true, _) => 1.0,
             (false, true) => sigma_max,
             (false, false) => (sigma_max * sigma_max + 1.0).sqrt(),

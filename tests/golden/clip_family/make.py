@@ -334,11 +334,11 @@ def open_clip_siglip(ids):
 
 
 def resampling():
-    # Widths first, as Pillow before 13 and torchvision always do; Pillow 13 takes heights first where that is faster.
+    # With Pillow 13 or later, which takes heights first where that is faster.
     small = PICTURE.crop((0, 0, 41, 33))
     for number, name in ((0, "nearest"), (1, "lanczos"), (2, "bilinear"), (4, "box"), (5, "hamming")):
         for width, height in ((17, 20), (50, 9)):
-            keep(f"resample/{name}_{width}x{height}", torch.from_numpy(np.array(small.resize((width, 33), number).resize((width, height), number))))
+            keep(f"resample/{name}_{width}x{height}", torch.from_numpy(np.array(small.resize((width, height), number))))
 
 
 def main():

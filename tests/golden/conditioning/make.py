@@ -136,8 +136,9 @@ def pictures(xl, refiner, two, lcm, expected):
     make("two.negative", two, num_inference_steps=8, guidance_scale=5.0, negative_prompt=NEGATIVE)
     for steps, scale in ((4, 8.5), (8, 8.5), (4, 1.0)):
         make(f"lcm.{steps}.{scale}", lcm, num_inference_steps=steps, guidance_scale=scale)
-    # A refiner starts from a picture: from nothing at full strength, that is noise alone.
-    start = dict(image=torch.zeros(1, 4, 8, 8), strength=1.0, num_inference_steps=8, guidance_scale=5.0)
+    # A refiner starts from a picture, whose trace stays in the noise even at full strength.
+    grey = refiner.vae.encode(torch.full((1, 3, 16, 16), 128 / 255 * 2 - 1)).latent_dist.mode()
+    start = dict(image=grey * refiner.vae.config.scaling_factor, strength=1.0, num_inference_steps=8, guidance_scale=5.0)
     del common["height"], common["width"]
     make("refiner.none", refiner, **start)
     make("refiner.negative", refiner, **start, negative_prompt=NEGATIVE)

@@ -131,6 +131,9 @@ def walk(name, config, schedule, steps, eta=None, strength=None):
     timesteps = scheduler.timesteps[begin:]
     if strength is None:
         sample = noise() * scheduler.init_noise_sigma
+        if schedule == "uniform" and name.startswith("dpm++2m"):
+            # k-diffusion's sample is sigma times the noise; diffusers' of these is that one with the variance kept.
+            sample = sample * scheduler.sigmas[0] / (scheduler.sigmas[0] ** 2 + 1) ** 0.5
     else:
         sample = scheduler.add_noise(PICTURE, noise(), timesteps[:1])
     for t in timesteps:
@@ -203,7 +206,7 @@ def cases():
                      {"solver_type": "bh1", "solver_order": 3, "final_sigmas_type": "sigma_min"},
                      {"disable_corrector": [0, 1]}):
             yield "unipc", more, "default", steps, None
-    for name in ("euler", "unipc"):
+    for name in ("euler", "unipc", "heun", "dpm++2m", "dpm++2m-sde"):
         yield name, {"sigma_min": 0.1, "sigma_max": 10.0}, "karras", 10, None
         yield name, {"sigma_min": 0.1, "sigma_max": 10.0}, "exponential", 10, None
     for eta in (0.0, 0.5, 1.0):
