@@ -271,6 +271,29 @@ fn compare_gives_a_row_for_each_picture_template_and_class() {
 }
 
 #[test]
+fn texts_of_single_classes_count_as_one_more_template() {
+    let folder = Folder::new();
+    let templates = folder.write("templates.txt", "a picture of a {}\n");
+    let plain = folder.write("plain.json", r#"{"Apple": ["a picture of a apple"], "cat": ["a picture of a cat"]}"#);
+    let rich = folder.write("rich.json", r#"{"apple": ["red", "a round fruit"], "cat": ["a tail", "four legs"]}"#);
+    let ask = ["compare", "--image", &sample(), "--templates", &templates, "--json"].map(ToOwned::to_owned);
+    let with = |more: &[&str]| json(&ask.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>());
+    // One text that is what the template makes has its logits.
+    let same = with(&["--class-texts", &plain]);
+    assert_eq!(same["templates"], serde_json::json!(["a picture of a {}", "{texts:plain}"]));
+    let rows = same["images"][0]["by_template"].as_array().unwrap();
+    let logit = |row: usize, class: usize| rows[row][class].as_f64().unwrap();
+    assert!((logit(0, 1) - logit(1, 1)).abs() < 1e-3, "{rows:?}");
+    let both = with(&["--class-texts", &plain, "--class-texts", &rich]);
+    assert_eq!(both["templates"].as_array().unwrap().len(), 3);
+    let classes = folder.write("classes.txt", "cat\ndog\n");
+    let said = maquette(&["compare", "--image", &sample(), "--classes", &classes, "--class-texts", &rich]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("\"rich\" has no texts for these classes: dog"));
+    let said = maquette(&["compare", "--image", &sample(), "--class-texts", &classes]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("has no texts for classes"));
+}
+
+#[test]
 fn embeddings_are_unit_norm_rows() {
     let folder = Folder::new();
     let out = folder.path("e.safetensors");

@@ -364,6 +364,7 @@ fn siglip_scores_classes_one_by_one_and_makes_heatmaps() {
                 images: vec![image.clone()],
                 classes: classes.iter().map(|class| (*class).to_owned()).collect(),
                 templates: vec!["a {}".to_owned(), "very {}".to_owned()],
+                own_texts: Vec::new(),
                 combine,
             };
             clip.zero_shot(&spec, &cx).unwrap()
@@ -489,5 +490,46 @@ fn damaged_bytes_and_numbers_never_cause_a_panic() {
             }
             std::fs::write(path, original).unwrap();
         }
+    }
+}
+
+#[test]
+fn a_tokenizer_file_that_its_library_panics_on_is_said_by_name() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/conditioning/xl/tokenizer");
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(&source).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let place = copy.path().join("tokenizer.json");
+    let whole = std::fs::read_to_string(&place).unwrap();
+    let load = |text: &str| {
+        std::fs::write(&place, text).unwrap();
+        ClipTokenizer::load(&ModelFiles::Folder(copy.path().to_owned()))
+    };
+    let words = load(&whole).unwrap().words("a red apple").unwrap();
+    // Inside of its last settings, where the library expects more without asking.
+    let decoder = whole.rfind("\"decoder\"").unwrap();
+    for cut in (decoder..decoder + 200).filter(|cut| whole.is_char_boundary(*cut)) {
+        let said = load(&whole[..cut]).err().unwrap().to_string();
+        assert!(said.contains("tokenizer.json"), "{said}");
+    }
+    let set = |key: &str, value: serde_json::Value| {
+        let mut file: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        file[key] = value;
+        load(&file.to_string()).and_then(|tokenizer| tokenizer.words("a red apple"))
+    };
+    for (key, value) in [
+        ("normalizer", serde_json::json!({"type": "Precompiled", "precompiled_charsmap": ""})),
+        ("pre_tokenizer", serde_json::json!({"type": "FixedLength", "length": 0})),
+    ] {
+        let said = set(key, value.clone()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains("tokenizer.json"), "{value}: {said}");
+    }
+    // What is left to chance in training is not in use.
+    let mut file: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    file["model"]["dropout"] = 0.9.into();
+    for _ in 0..4 {
+        assert_eq!(load(&file.to_string()).unwrap().words("a red apple").unwrap(), words);
     }
 }

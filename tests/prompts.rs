@@ -196,6 +196,11 @@ fn dynamicprompts_wildcards() {
     check_all("(__colors-cold__:2.3) ", &["(blue:2.3) ", "(green:2.3) "]);
     check_all("__plush(animal=fox)__", &["a fox plush toy"]);
     check_all("${animal={fox|cow}}__plush__", &["a fox plush toy", "a cow plush toy"]);
+    // A parameter's value may be a wildcard, with parameters of its own.
+    check_all("__plush(animal=__colors-cold__)__", &["a blue plush toy", "a green plush toy"]);
+    let nested = "__plush(animal=__plush(animal=__colors-cold__, size=(b, c))__, size=x)__ (d)";
+    check_all(nested, &["a a blue plush toy plush toy (d)", "a a green plush toy plush toy (d)"]);
+    check_all("{2$$ 그리고 $$고양이|개}", &["고양이 그리고 개", "개 그리고 고양이"]);
     check_all("${car=!{porsche|deere}}a __cars/${car}/types__ by __cars/${car}/name__", &["a sports car by Porsche"]);
     let unknown = draw("a __nope__ b", Method::Combinatorial, 5);
     assert_eq!(unknown.prompts, ["a __nope__ b"]);
@@ -340,6 +345,8 @@ fn prompts_keep_their_meaning_in_other_dialects() {
     check(Swarm, A1111, "<alt:cat,dog> <fromto[3]:a,b> <embed:z>", "[cat|dog] [a:b:3] z");
     check(Compel, A1111, "(\"a\", \"(b)+\").and()", "a BREAK (b)");
     check(Compel, A1111, "a withLora(ink, 0.5)", "a <lora:ink:0.5>");
+    check(A1111, Compel, "a BREAK b <lora:ink:1>", "(\"a\", \"b withLora(ink, 1)\").and()");
+    check(Compel, A1111, "(\"a\", \"b withLora(ink, 1)\").and()", "a BREAK b <lora:ink:1>");
 }
 
 #[test]
@@ -349,6 +356,7 @@ fn what_fuzzing_found_is_written_and_read_as_the_same() {
         (Dialect::A1111, "a (\u{1c}b:1.2)\u{1f}["),
         (Dialect::NovelAi, "{999999999999::a}"),
         (Dialect::Compel, "a,.swap(b)c"),
+        (Dialect::Swarm, "<fromto[0.1e95]:a,b> <fromto[1.0e-90]:a,b>"),
     ] {
         let tree = bare(dialect::read(dialect, text).0);
         let (written, lost) = dialect::write(dialect, &tree);

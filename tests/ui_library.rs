@@ -355,6 +355,33 @@ fn wildcards_and_lists_are_used_by_a_click() {
     assert_eq!(app(&harness).workbench().document().templates.lines().count(), 80);
 }
 
+#[test]
+fn classes_with_texts_of_their_own_are_compared_beside_the_templates() {
+    let root = tempfile::tempdir().unwrap();
+    let presets = folders(root.path()).presets.join("zero_shot/prompts");
+    std::fs::create_dir_all(&presets).unwrap();
+    std::fs::write(presets.join("birds.json"), r#"{"hen": ["A hen is small"], "owl": ["An owl sees", "It flies"]}"#)
+        .unwrap();
+    let mut harness = open(root.path());
+    let before = app(&harness).workbench().document().templates.clone();
+    click(&mut harness, "Lists");
+    search(&mut harness, "birds");
+    button(&mut harness, "birds");
+    let document = app(&harness).workbench().document().clone();
+    assert_eq!(document.classes, "hen\nowl");
+    assert_eq!(document.templates.trim(), format!("{}\n{{texts:birds}}", before.trim_end()).trim());
+    wait(&mut harness, |app| {
+        let table = app.workbench().zero_shot().table();
+        table.is_some_and(|table| table.templates.last().is_some_and(|name| name == "{texts:birds}"))
+    });
+    command(&mut harness, "Show zero-shot");
+    retype(&mut harness, "fox");
+    wait(&mut harness, |app| {
+        let said = app.workbench().zero_shot().failure();
+        said.is_some_and(|said| said.contains("\"birds\" has no texts for fox"))
+    });
+}
+
 /// Pictures that tell their prompt apart, counted.
 fn counting(
     made: &Arc<AtomicUsize>,

@@ -75,9 +75,15 @@ fn together(
 
 /// The mean of a class's embeddings over all templates, made unit-norm again.
 fn mean_embedding(texts: &[Vec<Vec<f32>>], class: usize) -> Vec<f32> {
-    let mut sum = vec![0.0; texts.first().and_then(|classes| classes.get(class)).map_or(0, Vec::len)];
-    for text in texts.iter().filter_map(|classes| classes.get(class)) {
-        sum.iter_mut().zip(text).for_each(|(s, v)| *s += v);
+    mean_direction(texts.iter().filter_map(|classes| classes.get(class)).map(Vec::as_slice))
+}
+
+/// The mean of embeddings, made unit-norm.
+pub(super) fn mean_direction<'a>(embeddings: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    let mut sum: Vec<f32> = Vec::new();
+    for embedding in embeddings {
+        sum.resize(embedding.len(), 0.0);
+        sum.iter_mut().zip(embedding).for_each(|(s, v)| *s += v);
     }
     let length = dot(&sum, &sum).sqrt().max(f32::MIN_POSITIVE);
     sum.iter().map(|v| v / length).collect()

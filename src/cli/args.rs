@@ -232,12 +232,15 @@ pub(super) enum CompareCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct CompareClasses {
-    /// File of class names, one a line
-    #[arg(long)]
-    pub(super) classes: PathBuf,
+    /// File of class names, one a line; without it those of --class-texts
+    #[arg(long, required_unless_present = "class_texts")]
+    pub(super) classes: Option<PathBuf>,
     /// File of templates with {}, one a line
+    #[arg(long, required_unless_present = "class_texts")]
+    pub(super) templates: Option<PathBuf>,
+    /// JSON of sentences (CuPL) or features for each class, which count as one more template; may be repeated
     #[arg(long)]
-    pub(super) templates: PathBuf,
+    pub(super) class_texts: Vec<PathBuf>,
     /// Picture to classify; may be repeated
     #[arg(long, required = true)]
     pub(super) image: Vec<PathBuf>,

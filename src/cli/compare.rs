@@ -1,13 +1,17 @@
 //! `maquette compare`: class templates on pictures; its commands are in `grid` and `words`.
 
+use std::path::PathBuf;
+
 use super::args::{Compare, CompareClasses, CompareCommand};
 use super::json;
 use super::session::{self, Failure, Session, say, wrong_answer};
 use super::{grid, words};
 use crate::job::output::ZeroShotTable;
-use crate::job::spec::{MarkedPicture, ZeroShotSpec};
+use crate::job::spec::{MarkedPicture, OwnTexts, ZeroShotSpec};
 use crate::job::{JobOutput, JobSpec};
-use crate::prompt::template::{has_class_hole, lines};
+use crate::prompt::exchange::class_prompts;
+use crate::prompt::library::ClassPrompts;
+use crate::prompt::template::{has_class_hole, lines, own_texts_line};
 
 pub(super) fn run(args: &Compare, session: &mut Session) -> Result<(), Failure> {
     match (&args.command, &args.classes) {
@@ -31,7 +35,13 @@ fn classes(args: &CompareClasses, session: &mut Session) -> Result<(), Failure> 
         }
         Ok(lines)
     };
-    let (classes, templates) = (list(&args.classes, "classes")?, list(&args.templates, "templates")?);
+    let sets = class_texts(&args.class_texts)?;
+    let classes = match &args.classes {
+        Some(path) => list(path, "classes")?,
+        None => sets.iter().take(1).flat_map(|set| set.classes.iter().map(|(class, _)| class.clone())).collect(),
+    };
+    let templates = args.templates.as_ref().map(|path| list(path, "templates")).transpose()?.unwrap_or_default();
+    let own_texts: Result<Vec<OwnTexts>, Failure> = sets.iter().map(|set| texts_of(set, &classes)).collect();
     for template in templates.iter().filter(|template| !has_class_hole(template)) {
         eprintln!(
             "maquette: note: the template \"{template}\" has no {{}} for the class name, so it cannot tell classes apart"
@@ -43,6 +53,7 @@ fn classes(args: &CompareClasses, session: &mut Session) -> Result<(), Failure> 
         images: images.into_iter().map(|picture| MarkedPicture { picture, marks: Vec::new() }).collect(),
         classes,
         templates,
+        own_texts: own_texts?,
         combine: args.combine,
     };
     let output = session.run(JobSpec::ZeroShot(spec))?;
@@ -63,6 +74,31 @@ fn classes(args: &CompareClasses, session: &mut Session) -> Result<(), Failure> 
     }
     print_table(table, &files);
     Ok(())
+}
+
+/// The sets of texts in these files.
+fn class_texts(files: &[PathBuf]) -> Result<Vec<ClassPrompts>, Failure> {
+    let mut sets = Vec::new();
+    for file in files {
+        let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let (read, warnings) = class_prompts::read(&name, &session::read_text(file)?);
+        for warning in &warnings {
+            eprintln!("maquette: note: {}: {warning}", file.display());
+        }
+        if read.is_empty() {
+            let message = "this file has no texts for classes; JSON of the form {\"class\": [\"text\", …]} is expected";
+            return Err(Failure::BadInput(format!("{message}: {}", file.display())));
+        }
+        sets.extend(read);
+    }
+    Ok(sets)
+}
+
+fn texts_of(set: &ClassPrompts, classes: &[String]) -> Result<OwnTexts, Failure> {
+    let by_class = set.texts_of(classes).map_err(|missing| {
+        Failure::BadInput(format!("\"{}\" has no texts for these classes: {}", set.name, missing.join(", ")))
+    })?;
+    Ok(OwnTexts { name: own_texts_line(&set.name), by_class })
 }
 
 /// One row for each picture, template (and the ensemble) and class.

@@ -183,7 +183,7 @@ fn explain(args: &Explain) -> Result<(), Failure> {
     let explanation = dialect::explain(args.dialect, &args.text, args.steps);
     let mut diagnostics = explanation.diagnostics;
     for part in explanation.schedule.iter().flat_map(|stretch| &stretch.parts) {
-        lint::weights(&part.fragments, &mut diagnostics);
+        lint::weights(&args.text, &part.fragments, &mut diagnostics);
     }
     diagnostics.extend(lint::words(&args.text, ""));
     crate::prompt::diagnostic::tidy(&mut diagnostics);

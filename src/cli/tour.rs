@@ -157,6 +157,7 @@ fn classify(sample: &Picture, session: &mut Session) -> Result<(Section, ZeroSho
         images: vec![marked(&picture)],
         classes,
         templates,
+        own_texts: Vec::new(),
         combine: Combine::Embedding,
     };
     let output = session.run(JobSpec::ZeroShot(spec))?;

@@ -139,12 +139,12 @@ fn zero_shot(spec: &ZeroShotSpec) -> ZeroShotTable {
     let images = spec.images.iter().map(|image| ZeroShotImage {
         logits: logits.clone(),
         probabilities: probabilities.clone(),
-        by_template: vec![logits.clone(); spec.templates.len()],
+        by_template: vec![logits.clone(); spec.templates.len() + spec.own_texts.len()],
         probabilities_without_marks: (!image.marks.is_empty()).then(|| probabilities.clone()),
     });
     ZeroShotTable {
         classes: spec.classes.clone(),
-        templates: spec.templates.clone(),
+        templates: spec.templates.iter().chain(spec.own_texts.iter().map(|own| &own.name)).cloned().collect(),
         scoring: Scoring::default(),
         images: images.collect(),
     }

@@ -193,8 +193,20 @@ pub struct ZeroShotSpec {
     pub classes: Vec<String>,
     /// Templates with `{}` where the class name goes; one without it is used as it is.
     pub templates: Vec<String>,
+    /// What is written for each class alone; each set counts as one more template.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own_texts: Vec<OwnTexts>,
     /// How the templates become one answer.
     pub combine: Combine,
+}
+
+/// Texts for single classes, as of CuPL (Pratt et al. 2022) or Menon and Vondrick 2022.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OwnTexts {
+    /// What to call them beside the templates.
+    pub name: String,
+    /// For each class at least one text. Its embedding is the mean of theirs, made unit-norm again.
+    pub by_class: Vec<Vec<String>>,
 }
 
 /// A picture to start from instead of pure noise.

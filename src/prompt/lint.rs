@@ -1,5 +1,5 @@
 //! What may be wrong with a prompt although it can be read: words said twice, words that contradict each other, weights
-//! beyond what models bear, characters that only look right, names that nothing answers to, words beyond the token limit.
+//! beyond what models bear, characters that only look right, names that nothing answers to, words that chunks of tokens cut.
 //!
 //! The remarks on brackets and schedules are made where those are read; here is what needs the whole text, or something
 //! that this module does not know: the names of files and the number of tokens come as functions.
@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::diagnostic::{self, Diagnostic};
-use super::emphasis::Fragment;
+use super::emphasis::{Fragment, closing_number, parse_number};
 use super::network::ExtraNetwork;
 use super::phrase::SEPARATORS;
+use super::source::is_word;
 
 /// Weights that models bear.
 pub const USUAL_WEIGHTS: std::ops::RangeInclusive<f64> = 0.2..=2.0;
@@ -48,6 +49,7 @@ struct Phrase {
 pub fn words(text: &str, negative: &str) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     characters(text, &mut found);
+    decimal_commas(text, &mut found);
     let phrases = phrases(text);
     duplicates(text, &phrases, &mut found);
     contradictions(text, &phrases, &mut found);
@@ -56,40 +58,75 @@ pub fn words(text: &str, negative: &str) -> Vec<Diagnostic> {
     found
 }
 
-/// Remarks on weights outside of [`USUAL_WEIGHTS`].
-pub fn weights(fragments: &[Fragment], found: &mut Vec<Diagnostic>) {
-    for fragment in fragments {
-        let is_words = !fragment.is_break() && !fragment.text.trim().is_empty();
-        if is_words && !USUAL_WEIGHTS.contains(&fragment.weight) {
-            diagnostic::add(found, || {
-                let message = format!(
-                    "weight {} is outside of {} to {}, where pictures usually stay whole",
-                    short(fragment.weight),
-                    USUAL_WEIGHTS.start(),
-                    USUAL_WEIGHTS.end()
-                );
-                Diagnostic::warning("extreme-weight", fragment.span.clone(), message)
-            });
+/// Remarks on weights outside of [`USUAL_WEIGHTS`], and on `BREAK` in brackets. Places are those in `text`.
+pub fn weights(text: &str, fragments: &[Fragment], found: &mut Vec<Diagnostic>) {
+    for fragment in fragments.iter().filter(|fragment| !fragment.is_break() && !fragment.text.trim().is_empty()) {
+        if fragment.text == "BREAK" && fragment.weight < 0.0 {
+            let message = "in brackets BREAK starts no chunk: it is read as a word; close the bracket before it";
+            diagnostic::add(found, || Diagnostic::warning("break-in-brackets", fragment.span.clone(), message));
+            continue;
+        }
+        if !USUAL_WEIGHTS.contains(&fragment.weight) {
+            diagnostic::add(found, || extreme(text, fragment));
         }
     }
 }
 
+fn extreme(text: &str, fragment: &Fragment) -> Diagnostic {
+    let (least, most) = (USUAL_WEIGHTS.start(), USUAL_WEIGHTS.end());
+    let message =
+        format!("weight {} is outside of {least} to {most}, where pictures usually stay whole", short(fragment.weight));
+    let remark = Diagnostic::warning("extreme-weight", fragment.span.clone(), message);
+    // The number can be written anew where it is the whole weight.
+    let number = closing_number(text, fragment.span.end).map(|(number, _)| number);
+    let own = number
+        .filter(|number| text.get(number.clone()).and_then(parse_number).is_some_and(|own| own == fragment.weight));
+    match own {
+        Some(number) => {
+            let nearest = fragment.weight.clamp(*least, *most).to_string();
+            remark.with_fix(format!("Write {nearest}"), number, nearest)
+        }
+        None => remark,
+    }
+}
+
+/// The name among `names` that is written nearly as `name`.
+pub fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let names: Vec<&str> = names.collect();
+    similar::get_close_matches(name, &names, 1, 0.6).first().copied()
+}
+
 /// Remarks on extra networks that nothing answers to. `is_known` gets kind and name.
-pub fn networks(networks: &[ExtraNetwork], is_known: impl Fn(&str, &str) -> bool) -> Vec<Diagnostic> {
+/// `nearest` gets kind and name of one that nothing answers to.
+pub fn networks<'a>(
+    networks: &[ExtraNetwork],
+    is_known: impl Fn(&str, &str) -> bool,
+    nearest: impl Fn(&str, &str) -> Option<&'a str>,
+) -> Vec<Diagnostic> {
     let unknown = networks.iter().filter(|network| !is_known(&network.kind, &network.name));
     let remark = |network: &ExtraNetwork| {
-        let message = format!("there is no {} called \"{}\"; it has no effect", network.kind, network.name);
-        Diagnostic::error("unknown-network", network.span.clone(), message).with_fix(
-            "Remove it",
-            network.span.clone(),
-            "",
-        )
+        let ExtraNetwork { kind, name, args, span, .. } = network;
+        let message = format!("there is no {kind} called \"{name}\"; it has no effect");
+        let remark = Diagnostic::error("unknown-network", span.clone(), message);
+        match nearest(kind, name) {
+            Some(known) => {
+                let rest: String = args.iter().skip(1).map(|arg| format!(":{arg}")).collect();
+                let text = format!("<{kind}:{known}{rest}>");
+                remark.with_fix(format!("Write {text}"), span.clone(), text)
+            }
+            None => remark.with_fix("Remove it", span.clone(), ""),
+        }
     };
     unknown.map(remark).collect()
 }
 
 /// Remarks on embeddings (`embedding:name`) that nothing answers to.
-pub fn embeddings(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
+/// `nearest` gets the name of one that nothing answers to.
+pub fn embeddings<'a>(
+    text: &str,
+    is_known: impl Fn(&str) -> bool,
+    nearest: impl Fn(&str) -> Option<&'a str>,
+) -> Vec<Diagnostic> {
     let mark = "embedding:";
     let mut found = Vec::new();
     for (at, _) in text.match_indices(mark) {
@@ -98,26 +135,48 @@ pub fn embeddings(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Diagnostic
         let name = rest.get(..length).unwrap_or_default();
         if !is_known(name) {
             let message = format!("there is no embedding called \"{name}\"; its name is read as words");
+            let place = at..at + mark.len() + length;
             diagnostic::add(&mut found, || {
-                Diagnostic::error("unknown-embedding", at..at + mark.len() + length, message)
+                let remark = Diagnostic::error("unknown-embedding", place.clone(), message);
+                match nearest(name) {
+                    Some(known) => remark.with_fix(format!("Write {known}"), place, format!("{mark}{known}")),
+                    None => remark,
+                }
             });
         }
     }
     found
 }
 
-/// A remark on the first word beyond the encoder's limit, for models that cut there. `count` counts the tokens of a text;
-/// `limit` is how many there may be.
-pub fn cut_off(text: &str, limit: usize, count: impl Fn(&str) -> usize) -> Option<Diagnostic> {
-    if count(text) <= limit {
-        return None;
+/// Remarks on words that the border of two chunks cuts, given the places of each chunk's first and last token.
+pub fn split_words(text: &str, chunks: &[[Range<usize>; 2]], limit: usize) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for pair in chunks.windows(2) {
+        let [[_, last], [first, _]] = pair else { continue };
+        let ends = text.get(last.clone()).and_then(|token| token.chars().next_back());
+        let starts = text.get(first.clone()).and_then(|token| token.chars().next());
+        let is_inside = last.end == first.start && ends.is_some_and(is_word) && starts.is_some_and(is_word);
+        if !is_inside {
+            continue;
+        }
+        let head = text.get(..first.start).unwrap_or_default();
+        let tail = text.get(first.start..).unwrap_or_default();
+        let start = head.trim_end_matches(is_word).len();
+        let end = text.len() - tail.trim_start_matches(is_word).len();
+        let word = text.get(start..end).unwrap_or_default();
+        let message = format!(
+            "the model reads {limit} tokens at a time, and the end of the first ones cuts this word: \"{word}\""
+        );
+        diagnostic::add(&mut found, || {
+            let remark = Diagnostic::warning("split-word", start..end, message);
+            match is_balanced(text.get(..start).unwrap_or_default()) {
+                true => remark.with_fix("Start another chunk before it", start..start, "BREAK "),
+                // In brackets BREAK is a word.
+                false => remark,
+            }
+        });
     }
-    let ends: Vec<usize> = word_spans(text).map(|word| word.end).collect();
-    // Counts grow with the text, so the first word that is too much is found by halving.
-    let fitting = ends.partition_point(|end| count(text.get(..*end).unwrap_or_default()) <= limit);
-    let start = word_spans(text).nth(fitting).map_or(text.len(), |word| word.start);
-    let message = format!("the model reads {limit} tokens; from here on nothing counts");
-    Some(Diagnostic::error("cut-off", start..text.len(), message))
+    found
 }
 
 fn word_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
@@ -125,6 +184,28 @@ fn word_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
         let start = word.as_ptr() as usize - text.as_ptr() as usize;
         start..start + word.len()
     })
+}
+
+/// Weights with a comma for a point: `(fox:1,3)`.
+fn decimal_commas(text: &str, found: &mut Vec<Diagnostic>) {
+    for (at, _) in text.match_indices(':') {
+        let after = text.get(at + 1..).unwrap_or_default();
+        let number = after.trim_start();
+        let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let whole = digits(number);
+        let rest = number.get(whole..).unwrap_or_default().strip_prefix(',').filter(|_| whole > 0).unwrap_or_default();
+        let part = digits(rest);
+        if part > 0 && rest.get(part..).is_some_and(|rest| rest.trim_start().starts_with(')')) {
+            let start = at + 1 + after.len() - number.len();
+            let span = start..start + whole + 1 + part;
+            let message = "this weight is read as text: a weight has a point, not a comma";
+            let written = text.get(span.clone()).unwrap_or_default().replace(',', ".");
+            diagnostic::add(found, || {
+                let remark = Diagnostic::warning("decimal-comma", span.clone(), message);
+                remark.with_fix(format!("Write {written}"), span, written)
+            });
+        }
+    }
 }
 
 /// Invisible characters, and words whose letters come from scripts that look alike.
@@ -330,6 +411,12 @@ mod tests {
     }
 
     #[test]
+    fn a_decimal_comma_is_no_weight() {
+        check("(a:1,3), 16:9,5 (b: 1.3)", &[("decimal-comma", "1,3")]);
+        assert_eq!(fixed("(a:1,3)", ""), "(a:1.3)");
+    }
+
+    #[test]
     fn characters_that_only_look_right() {
         check("a f\u{200b}ox", &[("invisible-character", "\u{200b}")]);
         check("a c\u{430}t", &[("mixed-script", "c\u{430}t")]);
@@ -341,19 +428,40 @@ mod tests {
     #[test]
     fn names_and_limits_come_from_outside() {
         let (_, nets) = super::super::network::cut(&super::super::source::Traced::new("<lora:a><lora:b>"), &mut vec![]);
-        let found = networks(&nets, |kind, name| (kind, name) == ("lora", "a"));
+        let found = networks(&nets, |kind, name| (kind, name) == ("lora", "a"), |_, _| None);
         assert_eq!((found.len(), found[0].span.clone()), (1, 8..16));
-        assert_eq!(embeddings("x, (embedding:good:1.1), embedding:bad", |name| name == "good")[0].span, 25..38);
-        let count = |text: &str| text.split_whitespace().count();
-        assert_eq!(cut_off("one two three", 3, count), None);
-        assert_eq!(cut_off("one two three four", 2, count).unwrap().span, 8..18);
+        let found = networks(&nets, |_, name| name == "a", |_, name| closest(name, ["bb", "ccc"].into_iter()));
+        assert_eq!(found[0].fix.as_ref().unwrap().replacement, "<lora:bb>");
+        let text = "x, (embedding:good:1.1), embedding:goud";
+        let found = embeddings(text, |name| name == "good", |name| closest(name, ["good"].into_iter()));
+        assert_eq!(
+            (found[0].span.clone(), found[0].fix.as_ref().unwrap().replacement.as_str()),
+            (25..39, "embedding:good")
+        );
+    }
+
+    #[test]
+    fn words_that_chunks_cut() {
+        let remark = |text: &str, last, first| split_words(text, &[[0..1, last], [first, 0..1]], 75);
+        let found = remark("a red firefly", 6..10, 10..13);
+        assert_eq!((found[0].span.clone(), found[0].fix.as_ref().unwrap().span.clone()), (6..13, 6..6));
+        assert!(
+            remark("a red fire fly", 6..10, 11..14).is_empty() && remark("a red fire, fly", 6..10, 10..11).is_empty()
+        );
+        assert_eq!(remark("a (red firefly", 7..11, 11..14)[0].fix, None, "BREAK in brackets is a word");
     }
 
     #[test]
     fn weights_beyond_the_usual() {
         let mut found = Vec::new();
-        weights(&super::super::emphasis::parse("(a:3) (b:0.1) (c:1.9) BREAK d").0, &mut found);
-        assert_eq!(found.iter().map(|remark| remark.span.clone()).collect::<Vec<_>>(), [1..2, 7..8]);
+        let text = "(a:3) (b:0.1) (c:1.9) BREAK d ((e:2)) (f BREAK g)";
+        weights(text, &super::super::emphasis::parse(text).0, &mut found);
+        let fix = |remark: &Diagnostic| remark.fix.as_ref().map(|fix| fix.replacement.clone()).unwrap_or_default();
+        let found: Vec<_> = found.iter().map(|remark| (remark.code, remark.span.clone(), fix(remark))).collect();
+        let of = |code: &'static str, span, fix: &str| (code, span, fix.to_owned());
+        let extreme = |span, fix| of("extreme-weight", span, fix);
+        let others = [extreme(32..33, ""), of("break-in-brackets", 41..46, "")];
+        assert_eq!(found, [[extreme(1..2, "2"), extreme(7..8, "0.2")], others].concat());
         assert_eq!(short(1.5730000000000004), "1.573");
     }
 }

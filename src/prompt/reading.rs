@@ -5,8 +5,9 @@
 //! it was typed.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
-use super::diagnostic::{self, Diagnostic, Severity};
+use super::diagnostic::{self, Diagnostic, Fix, Severity};
 use super::emphasis;
 use super::expand::wildcards::Wildcards;
 use super::expand::{Method, Wanted, expand_traced};
@@ -110,36 +111,76 @@ pub fn read(question: Question, names: &Names) -> Reading {
     if !is_dynamic(prompt) {
         let alone = Stages::new(prompt, timing.steps);
         let (schedule, on_schedule) = alone.schedule();
-        remarks.extend(on_what_is_read(&schedule, on_schedule, &alone.extra_networks, names));
+        remarks.extend(on_what_is_read(prompt, &schedule, on_schedule, &alone.extra_networks, names));
     }
     if made.text() != prompt {
-        // What a fix would replace is not what was typed. What is wrong with a template's words alone is not said here.
-        let more = on_what_is_read(&schedule, on_schedule, &stages.extra_networks, names).into_iter();
-        let more = more.filter(|remark| !remark.span.is_empty()).map(|remark| Diagnostic { fix: None, ..remark });
-        remarks.extend(more.chain(on_drawing));
+        // What is wrong with a template's words alone is not said here.
+        let more = on_what_is_read(prompt, &schedule, on_schedule, &stages.extra_networks, names).into_iter();
+        let more = more.filter(|remark| !remark.span.is_empty()).map(|remark| Diagnostic {
+            // What a fix would replace may not be what was typed.
+            fix: remark.fix.filter(|fix| prompt.get(fix.span.clone()).is_some_and(|typed| !is_dynamic(typed))),
+            ..remark
+        });
+        remarks.extend(more.chain(on_drawing).chain(on_words([&made, &made_negative], prompt)));
     }
     let mut negative_remarks = self::remarks(negative, "", names);
     negative_remarks.extend(on_drawing_negative);
-    for list in [&mut remarks, &mut negative_remarks] {
+    if made_negative.text() != negative {
+        negative_remarks.extend(on_words([&made_negative, &Traced::default()], negative));
+    }
+    for (list, typed) in [(&mut remarks, prompt), (&mut negative_remarks, negative)] {
         diagnostic::tidy(list);
+        list.iter_mut().for_each(|remark| name_wildcard(remark, typed, &names.wildcards));
     }
     let (networks, made) = (stages.extra_networks, [made, made_negative]);
     Reading { question, layers, drawn, made, schedule, networks, remarks, negative_remarks }
 }
 
-/// Remarks on the stages of a text in which nothing is left to draw.
+/// Offers the wildcard whose name is nearest to one that there is not.
+fn name_wildcard(remark: &mut Diagnostic, typed: &str, wildcards: &Wildcards) {
+    let form = typed.get(remark.span.clone()).filter(|_| remark.code == "unknown-wildcard").unwrap_or_default();
+    let name = form.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")).unwrap_or_default();
+    if name.is_empty() || wildcards.values(name).is_some() {
+        return;
+    }
+    if let Some(known) = lint::closest(name, wildcards.names()) {
+        let replacement = format!("__{known}__");
+        let label = format!("Write {replacement}");
+        remark.fix = Some(Fix { label, span: remark.span.clone(), replacement });
+    }
+}
+
+/// Remarks on words that were typed and are what is read, among those that templates add and choices drew.
+fn on_words([made, negative]: [&Traced; 2], typed: &str) -> Vec<Diagnostic> {
+    let is_typed = |range: &Range<usize>| {
+        let span = made.span(range.clone());
+        (typed.get(span.clone()) == made.text().get(range.clone())).then_some(span)
+    };
+    let remark = |remark: Diagnostic| {
+        let span = is_typed(&remark.span).filter(|span| !span.is_empty())?;
+        let fix = remark.fix.and_then(|fix| Some(Fix { span: is_typed(&fix.span)?, ..fix }));
+        Some(Diagnostic { span, fix, ..remark })
+    };
+    lint::words(made.text(), negative.text()).into_iter().filter_map(remark).collect()
+}
+
+/// Remarks on the stages of a text in which nothing is left to draw. Places are those in `typed`.
 fn on_what_is_read(
+    typed: &str,
     schedule: &[Stretch],
     mut remarks: Vec<Diagnostic>,
     networks: &[ExtraNetwork],
     names: &Names,
 ) -> Vec<Diagnostic> {
     for part in schedule.iter().flat_map(|stretch| &stretch.parts) {
-        lint::weights(&part.fragments, &mut remarks);
+        lint::weights(typed, &part.fragments, &mut remarks);
     }
     if let Some(known) = &names.loras {
         let is_known = |kind: &str, name: &str| kind != "lora" || known.contains(name);
-        remarks.extend(lint::networks(networks, is_known));
+        let nearest = |kind: &str, name: &str| {
+            (kind == "lora").then(|| lint::closest(name, known.iter().map(String::as_str))).flatten()
+        };
+        remarks.extend(lint::networks(networks, is_known, nearest));
     }
     remarks
 }
@@ -158,12 +199,13 @@ fn remarks(text: &str, negative: &str, names: &Names) -> Vec<Diagnostic> {
             let (fragments, more) = emphasis::parse(text);
             remarks.extend(more.into_iter().filter(|_| !text.contains('#')));
             if !text.contains(['#', '[']) {
-                lint::weights(&fragments, &mut remarks);
+                lint::weights(text, &fragments, &mut remarks);
             }
         }
     }
     if let Some(known) = &names.embeddings {
-        remarks.extend(lint::embeddings(text, |name| known.contains(&name.to_lowercase())));
+        let nearest = |name: &str| lint::closest(&name.to_lowercase(), known.iter().map(String::as_str));
+        remarks.extend(lint::embeddings(text, |name| known.contains(&name.to_lowercase()), nearest));
     }
     remarks
 }
@@ -219,6 +261,27 @@ mod tests {
             own(&[("unknown-wildcard", "__size__"), ("open-slot", "{subject}")])
         );
         assert_eq!(codes("(a:3)", ""), own(&[("extreme-weight", "a")]));
+    }
+
+    #[test]
+    fn words_beside_a_choice_are_remarked_on_with_their_fixes() {
+        let read = |prompt: &str, negative: &str| {
+            let (prompt, negative) = (prompt.to_owned(), negative.to_owned());
+            let reading = read(Question { prompt, negative, steps: 20, ..Question::default() }, &names());
+            let fix = |remark: &Diagnostic| remark.fix.as_ref().map(|fix| (fix.span.clone(), fix.replacement.clone()));
+            reading.remarks.iter().map(|remark| (remark.code, remark.span.clone(), fix(remark))).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            read("{a|b} fox, __colour__, __colour__, sea, night, sea, day", "sea"),
+            [
+                ("in-negative", 35..38, Some((33..38, String::new()))),
+                ("duplicate", 47..50, Some((45..50, String::new()))),
+                ("in-negative", 47..50, Some((45..50, String::new()))),
+                ("contradiction", 52..55, Some((50..55, String::new()))),
+            ]
+        );
+        assert_eq!(read("{a|b} [x:1.3]", ""), [("vanishing", 6..13, Some((6..13, "(x:1.3)".to_owned())))]);
+        assert_eq!(read("__colr__", ""), [("unknown-wildcard", 0..8, Some((0..8, "__colour__".to_owned())))]);
     }
 
     #[test]

@@ -163,6 +163,16 @@ pub fn has_class_hole(template: &str) -> bool {
     CLASS_HOLES.iter().any(|hole| template.contains(hole))
 }
 
+/// The name in `{texts:NAME}`: a line among zero-shot templates that stands for the texts that each class has in the set NAME.
+pub fn own_texts(line: &str) -> Option<&str> {
+    line.trim().strip_prefix("{texts:")?.strip_suffix('}').map(str::trim).filter(|name| !name.is_empty())
+}
+
+/// The line that [`own_texts`] reads.
+pub fn own_texts_line(name: &str) -> String {
+    format!("{{texts:{name}}}")
+}
+
 /// The lines of `text` that say something: not empty, not starting with `#`.
 pub fn lines(text: &str) -> Vec<String> {
     text.lines()
@@ -183,6 +193,8 @@ mod tests {
         assert_eq!(fill_class("a photo of a {}.", "cat"), "a photo of a cat.");
         assert_eq!(fill_class("a {c} and a {class}", "cat"), "a cat and a cat");
         assert!(!has_class_hole("a photo"));
+        assert_eq!(own_texts(&own_texts_line("my birds")), Some("my birds"));
+        assert_eq!((own_texts("{texts: }"), own_texts("a {}"), own_texts("texts:x")), (None, None, None));
         assert_eq!(fill_subject("{prompt}, {prompt}", "a fox"), "a fox, a fox");
         assert_eq!(fill_subject("soft light", "a fox, "), "a fox, soft light");
     }

@@ -10,6 +10,9 @@ use super::emphasis::{BREAK_WEIGHT, Fragment, LARGEST};
 use super::network::ExtraNetwork;
 use super::source::is_space;
 
+/// A fraction of the steps below which it is none of them.
+const SMALLEST: f64 = 1e-9;
+
 /// A prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tree {
@@ -65,7 +68,9 @@ impl When {
     /// "0.5" or "12" as prompts have it.
     pub fn parse(text: &str) -> Option<Self> {
         let number: f64 = text.trim().parse().ok().filter(|number: &f64| number.is_finite())?;
-        Some(if text.contains('.') { Self::Fraction(number) } else { Self::Step(number as i64) })
+        // Beyond these a fraction is none or all of any number of steps, and would be written with hundreds of digits.
+        let fraction = if number.abs() < SMALLEST { 0.0 } else { number.clamp(-LARGEST, LARGEST) };
+        Some(if text.contains('.') { Self::Fraction(fraction) } else { Self::Step(number as i64) })
     }
 
     /// The step of `steps` after which the second option comes; below 1 if the first one never does.

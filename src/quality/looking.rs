@@ -42,6 +42,7 @@ fn logits(check: &Check<'_>, picture: &Picture, texts: &[String], template: &str
         images: vec![marked(picture)],
         classes: texts.to_vec(),
         templates: vec![template.to_owned()],
+        own_texts: Vec::new(),
         combine: Combine::Embedding,
     };
     let table = check.subjects.clip.zero_shot(&spec, cx)?;

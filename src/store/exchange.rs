@@ -31,6 +31,10 @@ pub fn read(file: &Path, format: Option<Format>) -> Result<(Format, Library, Vec
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         return Err(at("there is nothing in this file".to_owned()));
     }
+    let is_strange = |c: char| c == char::REPLACEMENT_CHARACTER || c.is_control() && !c.is_whitespace();
+    if text.chars().filter(|c| is_strange(*c)).count() * 4 > text.chars().count() {
+        return Err(at("this is no text, so no library can be read from it".to_owned()));
+    }
     let format = format.or_else(|| exchange::recognise(&name, &text)).ok_or_else(|| {
         let is_tags = name.to_ascii_lowercase().ends_with(".csv") && tags::is_list(&text);
         at(if is_tags {
@@ -104,6 +108,7 @@ pub fn save(presets: &Path, to: &str, stem: &str, library: &Library) -> Result<V
     {
         let (kind, name) = match (format, file.path.split_once('/')) {
             (Format::ClipText, Some((kind, name))) => (format!("zero_shot/{kind}"), name),
+            (Format::Descriptors, _) => ("zero_shot/descriptors".to_owned(), file.path.as_str()),
             _ => ("zero_shot/prompts".to_owned(), file.path.as_str()),
         };
         put(&kind, name, file.text)?;

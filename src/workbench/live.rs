@@ -150,13 +150,13 @@ impl Workbench {
         if self.history.in_gesture() {
             return;
         }
-        let wanted = prepare::zero_shot(self.document(), &self.preferences);
+        let wanted = prepare::zero_shot(self.document(), &self.preferences, self.shelf.library());
         if self.zero_shot.asked == wanted {
             return;
         }
-        self.zero_shot.failed = None;
+        self.zero_shot.failed = wanted.as_ref().err().cloned();
         self.zero_shot.asked.clone_from(&wanted);
-        match wanted {
+        match wanted.unwrap_or_default() {
             Some(spec) => {
                 self.zero_shot.job =
                     Some(self.submit(JobSpec::ZeroShot(spec), Lane::Interactive(InteractiveKind::Scores)));

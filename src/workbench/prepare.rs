@@ -5,11 +5,12 @@ use crate::document::{ControlChoice, ControlPicture, Document};
 use crate::job::JobSpec;
 use crate::job::nets::{ControlSpec, OtherNets};
 use crate::job::spec::{
-    CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, ZeroShotSpec,
+    CountTokensSpec, GenerateSpec, HeatmapMethod, HeatmapSpec, InitSpec, MarkedPicture, OwnTexts, ZeroShotSpec,
 };
+use crate::prompt::library::Library;
 use crate::prompt::reading::Question;
 use crate::prompt::source::Traced;
-use crate::prompt::template::lines;
+use crate::prompt::template::{lines, own_texts};
 use crate::store::preferences::Preferences;
 
 /// The picture that lens and zero-shot look at; `None` if none is open.
@@ -33,17 +34,46 @@ pub fn heatmap(document: &Document, preferences: &Preferences, phrase: &str) -> 
 }
 
 /// The request of the zero-shot panel; `None` if there is no picture, no class or no template.
-pub fn zero_shot(document: &Document, preferences: &Preferences) -> Option<ZeroShotSpec> {
+///
+/// # Errors
+/// What to change if a template names texts that `library` does not have.
+pub fn zero_shot(
+    document: &Document,
+    preferences: &Preferences,
+    library: &Library,
+) -> Result<Option<ZeroShotSpec>, String> {
     let (classes, templates) = (lines(&document.classes), lines(&document.templates));
+    let Some(image) = marked_picture(document, preferences) else { return Ok(None) };
     if classes.is_empty() || templates.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(ZeroShotSpec {
+    let (mut plain, mut own) = (Vec::new(), Vec::new());
+    for template in templates {
+        match own_texts(&template) {
+            Some(name) => own.push(OwnTexts { by_class: class_texts(library, name, &classes)?, name: template }),
+            None => plain.push(template),
+        }
+    }
+    Ok(Some(ZeroShotSpec {
         model: preferences.clip_model.clone(),
-        images: vec![marked_picture(document, preferences)?],
+        images: vec![image],
         classes,
-        templates,
+        templates: plain,
+        own_texts: own,
         combine: document.combine,
+    }))
+}
+
+fn class_texts(library: &Library, name: &str, classes: &[String]) -> Result<Vec<Vec<String>>, String> {
+    let Some(set) = library.class_prompts.iter().find(|set| set.name == name) else {
+        let names: Vec<&str> = library.class_prompts.iter().map(|set| set.name.as_str()).collect();
+        let there = if names.is_empty() { "none yet: import a file of CuPL".to_owned() } else { names.join(", ") };
+        return Err(format!("the library has no texts named \"{name}\"; there is {there}"));
+    };
+    set.texts_of(classes).map_err(|missing| {
+        let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
+        let first: Vec<&str> = missing.iter().take(3).map(String::as_str).collect();
+        format!("\"{name}\" has no texts for {}{more}; take these classes out, or that template", first.join(", "))
     })
 }
 

@@ -7,12 +7,19 @@ use crate::job::output::ZeroShotTable;
 use crate::job::spec::ZeroShotSpec;
 
 /// The newest scores and what is under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ZeroShot {
-    pub(super) asked: Option<ZeroShotSpec>,
+    /// The newest request, or why there can be none.
+    pub(super) asked: Result<Option<ZeroShotSpec>, String>,
     pub(super) job: Option<JobId>,
     pub(super) table: Option<Arc<ZeroShotTable>>,
     pub(super) failed: Option<String>,
+}
+
+impl Default for ZeroShot {
+    fn default() -> Self {
+        Self { asked: Ok(None), job: None, table: None, failed: None }
+    }
 }
 
 impl ZeroShot {

@@ -16,6 +16,7 @@
 mod a1111;
 mod comfy;
 mod compel;
+mod draws;
 mod groups;
 mod novelai;
 mod swarm;
@@ -122,15 +123,19 @@ pub fn explain(dialect: Dialect, text: &str, steps: u32) -> Explanation {
     Explanation { schedule, extra_networks: tree.extra_networks, diagnostics }
 }
 
-/// A prompt of one dialect in another one, and what could not be kept. Weights are written with at most four decimals.
+/// A prompt of one dialect in another one, and what could not be kept. Weights are written with at most four decimals. What is
+/// left to chance (dynamicprompts' variants, wildcards and variables; SwarmUI's forms for these) is kept to be drawn.
 pub fn convert(from: Dialect, to: Dialect, text: &str) -> (String, Vec<Diagnostic>) {
-    let (tree, mut diagnostics) = read(from, text);
+    let (marked, draws) = draws::take(from, text);
+    let (tree, mut diagnostics) = read(from, &marked);
     let mut tree = tree.with_short_weights(&write::signed(to));
     let has_mark = |dialect| matches!(dialect, Dialect::Comfy | Dialect::Swarm);
     if has_mark(from) && !has_mark(to) {
         tree.drop_embedding_marks();
     }
     let (written, more) = write(to, &tree);
+    diagnostics.extend(more);
+    let (written, more) = draws.put_back(to, &written);
     diagnostics.extend(more);
     diagnostic::tidy(&mut diagnostics);
     (written, diagnostics)

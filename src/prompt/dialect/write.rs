@@ -10,7 +10,8 @@ use crate::prompt::tree::{Choice, Item, Tree, TreePart};
 
 /// Writes a prompt, and what could not be said. Reading it again gives the same tree where nothing is said to be lost.
 pub fn write(dialect: Dialect, tree: &Tree) -> (String, Vec<Diagnostic>) {
-    let mut writer = Writer { dialect, out: String::new(), open: 0, diagnostics: Vec::new(), is_grouped: false };
+    let mut writer =
+        Writer { dialect, out: String::new(), open: 0, diagnostics: Vec::new(), is_grouped: false, networks: 0 };
     writer.tree(tree);
     (writer.out, writer.diagnostics)
 }
@@ -26,6 +27,8 @@ struct Writer {
     diagnostics: Vec<Diagnostic>,
     /// Whether what was written last ends with a group, after which another one may start.
     is_grouped: bool,
+    /// Extra networks that are written already.
+    networks: usize,
 }
 
 impl Writer {
@@ -47,7 +50,8 @@ impl Writer {
             }
             self.is_grouped = false;
             let start = self.out.len();
-            self.part(part);
+            let is_last = index + 1 == tree.parts.len();
+            self.part(part, if is_last { &tree.extra_networks } else { &[] });
             if has_and {
                 let written = self.out.get(start..).unwrap_or_default();
                 if part.weight != 1.0 || ends_like_weight(written) {
@@ -55,12 +59,13 @@ impl Writer {
                 }
             }
         }
-        for network in &tree.extra_networks {
+        for network in tree.extra_networks.iter().skip(self.networks) {
             self.network(network);
         }
     }
 
-    fn part(&mut self, part: &TreePart) {
+    /// `networks` are those that follow; Compel has them inside of the last text of a conjunction.
+    fn part(&mut self, part: &TreePart, networks: &[ExtraNetwork]) {
         let breaks = part.items.iter().any(|item| matches!(item, Item::Break(_)));
         let is_conjunction = self.dialect == Dialect::Compel && breaks;
         if is_conjunction {
@@ -94,6 +99,8 @@ impl Writer {
             }
         }
         if is_conjunction {
+            networks.iter().for_each(|network| self.network(network));
+            self.networks = networks.len();
             self.out.push_str("\").and()");
         }
     }

@@ -7,7 +7,8 @@ use super::json::{self, Json, Node};
 use super::{File, Warning, add};
 use crate::prompt::library::{ClassPrompts, ClassTexts};
 
-/// Reads the sets; `name` is that of a file without names of data sets. Sentences are told from features by their full stops.
+/// Reads the sets; `name` is that of a file without names of data sets. Sentences are told from features by their full stops and by the
+/// names of their classes.
 pub fn read(name: &str, text: &str) -> (Vec<ClassPrompts>, Vec<Warning>) {
     let (node, mut warnings) = json::read(text);
     let Some(Node { json: Json::Map(entries), .. }) = node else {
@@ -56,10 +57,16 @@ fn texts(class: &str, node: &Node, warnings: &mut Vec<Warning>) -> Option<(Strin
     Some((class.to_owned(), read))
 }
 
+/// Sentences end with a full stop or name their class.
 fn kind(classes: &[(String, Vec<String>)]) -> ClassTexts {
-    let all = || classes.iter().flat_map(|(_, texts)| texts);
-    let sentences = all().filter(|text| text.trim_end().ends_with('.')).count();
-    if sentences * 2 > all().count() { ClassTexts::Sentences } else { ClassTexts::Descriptors }
+    let (mut sentences, mut all) = (0, 0);
+    for (class, texts) in classes {
+        let name = class.to_lowercase().replace('_', " ");
+        let is_sentence = |text: &&String| text.trim_end().ends_with('.') || text.to_lowercase().contains(&name);
+        sentences += texts.iter().filter(is_sentence).count();
+        all += texts.len();
+    }
+    if sentences * 2 > all { ClassTexts::Sentences } else { ClassTexts::Descriptors }
 }
 
 /// Writes a file for each set of this kind.

@@ -15,6 +15,16 @@ pub fn read(text: &str) -> (Vec<ModifierCategory>, Vec<Warning>) {
         None => Vec::new(),
     };
     let categories = items.iter().filter_map(|item| category(item, &mut warnings)).collect();
+    let entries = items.iter().filter_map(|item| match &item.get("modifiers")?.json {
+        Json::List(entries) => Some(entries),
+        _ => None,
+    });
+    let has_pictures =
+        |entry: &Node| matches!(entry.get("previews").map(|node| &node.json), Some(Json::List(all)) if !all.is_empty());
+    if entries.flatten().any(has_pictures) {
+        let text = "its preview pictures are left out; thumbnails can be rendered by your own model";
+        add(&mut warnings, || Warning::general(text));
+    }
     (categories, warnings)
 }
 

@@ -65,7 +65,7 @@ impl Node {
 
 /// Reads a text; `None` if there is no value in it.
 pub fn read(text: &str) -> (Option<Node>, Vec<Warning>) {
-    let mut reader = Reader { text, at: 0, line: 1, open: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader { text, at: 0, line: 1, open: Vec::new(), is_cut: false, warnings: Vec::new() };
     let node = reader.value();
     if node.is_some() {
         reader.skip_blanks();
@@ -84,6 +84,8 @@ struct Reader<'a> {
     line: usize,
     /// The closing brackets that are waited for.
     open: Vec<u8>,
+    /// Whether it was said that the text ends too early.
+    is_cut: bool,
     warnings: Vec<Warning>,
 }
 
@@ -213,7 +215,11 @@ impl Reader<'_> {
                 }
                 Some(_) => return true,
                 None => {
-                    self.warn(format!("the bracket of line {opened} is never closed; what was read so far is kept"));
+                    if !std::mem::replace(&mut self.is_cut, true) {
+                        self.warn(format!(
+                            "the bracket of line {opened} is never closed; what was read so far is kept"
+                        ));
+                    }
                     return false;
                 }
             }
@@ -382,7 +388,7 @@ mod tests {
 
     #[test]
     fn of_damaged_json_the_rest_is_kept() {
-        check("[{\"a\": \"x\"},\n{\"a\": \"y\"", r#"[{"a":"x"},{"a":"y"}]"#, &[2, 2]);
+        check("[{\"a\": \"x\"},\n{\"a\": \"y\"", r#"[{"a":"x"},{"a":"y"}]"#, &[2]);
         check("[\"a\"\n\"b\", c,\n\"d\"]", r#"["a","b","d"]"#, &[2, 2]);
         check("[\"a\", \"b,\n\"c\", 3]", r#"["a","c",3]"#, &[1]);
         check("{\"a\": 1,\n b: 2, \"c\" 3,\n\"d\": 4, \"e\":}", r#"{"a":1,"d":4}"#, &[2, 2, 3]);

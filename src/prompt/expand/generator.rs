@@ -110,10 +110,13 @@ impl Context {
     }
 
     pub(super) fn with_variables(&self, more: impl IntoIterator<Item = (String, Rc<Node>)>) -> Self {
-        let mut more = more.into_iter().peekable();
         let mut context = self.clone();
-        if more.peek().is_some() {
-            Rc::make_mut(&mut context.variables).extend(more);
+        for (name, value) in more {
+            // Under its name there is something else now.
+            if context.drawing.contains(&name) {
+                Rc::make_mut(&mut context.drawing).retain(|drawing| *drawing != name);
+            }
+            Rc::make_mut(&mut context.variables).insert(name, value);
         }
         context
     }

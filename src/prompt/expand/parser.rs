@@ -41,22 +41,30 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn match_brackets(&mut self) {
-        let mut open = Vec::new();
+        // Round ones matter behind a wildcard's name alone, so that those of the text may be left open.
+        let (mut open, mut round): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for (at, byte) in self.text.bytes().enumerate() {
-            match byte {
-                b'{' => open.push(at),
-                b'}' => {
-                    if let Some(end) = open.pop().and_then(|start: usize| self.ends.get_mut(start)) {
-                        *end = at;
-                    }
+            let closed = match byte {
+                b'{' => {
+                    open.push(at);
+                    continue;
                 }
-                _ => {}
+                b'(' => {
+                    round.push(at);
+                    continue;
+                }
+                b'}' => open.pop(),
+                b')' => round.pop(),
+                _ => continue,
+            };
+            if let Some(end) = closed.and_then(|start| self.ends.get_mut(start)) {
+                *end = at;
             }
         }
         for at in open {
             self.remark(at, at + 1, |span| {
                 let message = "this { is never closed and is read as text";
-                Diagnostic::error("unclosed-bracket", span, message)
+                Diagnostic::error("unclosed-bracket", span.clone(), message).with_fix("Remove it", span, "")
             });
         }
     }
@@ -242,13 +250,16 @@ impl<'a> Parser<'a> {
     fn wildcard(&mut self, at: usize, to: usize, depth: usize) -> Option<(Rc<Node>, usize)> {
         let method = method_of(self.part(at + 2, to));
         let start = at + 2 + usize::from(method.is_some());
-        let close = self.find_outside(start, to, "__")?;
+        if depth >= DEEPEST {
+            return None;
+        }
+        let close = self.end_of_wildcard(start, to)?;
         let path = self.part(start, close);
         let (path_end, spec) = match path.split_once('(') {
             Some((name, spec)) => (start + name.len(), Some(spec.strip_suffix(')')?)),
             None => (close, None),
         };
-        if depth >= DEEPEST || path_end == start || path.contains(['\n', ',']) && spec.is_none() {
+        if path_end == start || path.contains(['\n', ',']) && spec.is_none() {
             return None;
         }
         let trimmed = self.part(start, path_end).trim();
@@ -260,12 +271,35 @@ impl<'a> Parser<'a> {
         Some((Rc::new(Node::Wildcard { path: node, method, variables, place }), close + 2))
     }
 
+    /// The `__` that closes a wildcard whose name starts at `from`; in its parameters other wildcards may stand.
+    fn end_of_wildcard(&self, from: usize, to: usize) -> Option<usize> {
+        let first = self.find_outside(from, to, "__")?;
+        let spec = self.part(from, first).find('(').map(|length| from + length);
+        let closed = spec.and_then(|open| self.end_of(open)).map(|end| end + 1);
+        let is_close = |close: &usize| *close > first && self.part(*close, to).starts_with("__");
+        Some(closed.filter(is_close).unwrap_or(first))
+    }
+
+    /// Where a parameter ends: at a comma that is in no bracket and in no other wildcard's parameters.
+    fn end_of_parameter(&self, from: usize, to: usize) -> usize {
+        let mut at = from;
+        while let Some(comma) = self.find_outside(at, to, ",") {
+            let mut open = self.part(at, comma).match_indices('(').map(|(length, _)| at + length);
+            let around = open.find_map(|open| self.end_of(open).filter(|end| *end > comma));
+            match around.filter(|end| *end < to && self.part(end + 1, to).starts_with("__")) {
+                Some(end) => at = end + 1,
+                None => return comma,
+            }
+        }
+        to
+    }
+
     /// `key=value, key=value`.
     fn parameters(&mut self, from: usize, to: usize, depth: usize) -> Vec<(String, Rc<Node>)> {
         let mut found = Vec::new();
         let mut start = from;
         while start <= to {
-            let end = self.find_outside(start, to, ",").unwrap_or(to);
+            let end = self.end_of_parameter(start, to);
             let (key, value) = self.part(start, end).split_once('=').unwrap_or((self.part(start, end), ""));
             let value_start = end - value.trim_start().len();
             let value_end = (value_start + value.trim().len()).min(end);
@@ -308,7 +342,7 @@ fn bounds(text: &str) -> Option<Bounds> {
         return None;
     }
     let (lower, upper) = if is_range { (first, second) } else { (first, first) };
-    let separator_end = rest.find(|c: char| "${}".contains(c) || !(c == ' ' || c.is_ascii_graphic()));
+    let separator_end = rest.find(|c: char| "${}".contains(c) || c.is_control());
     let separator = separator_end.filter(|end| *end > 0).and_then(|end| {
         let after = rest.get(end..)?.strip_prefix("$$")?;
         Some((rest.get(..end)?.to_owned(), after.len()))

@@ -1,6 +1,6 @@
 //! Which list a preset file is part of, by its folder and its ending.
 
-use super::{Library, NamedList, read_modifiers, read_templates};
+use super::{ClassTexts, Library, NamedList, read_modifiers, read_templates};
 use crate::prompt::exchange::{
     Warning, class_prompts, easy_diffusion, styles_csv, styles_json, template_lists, wildcards,
 };
@@ -32,10 +32,15 @@ pub(super) fn read(path: &str, text: &str) -> (Library, Vec<Warning>) {
         ("wildcards", "txt" | "yaml" | "yml" | "json") => (library.wildcards, warnings) = wildcards::read(inside, text),
         ("classes", "txt") => library.classes.push(named(stem, text)),
         ("templates", "txt") if path.starts_with("zero_shot/") => library.zero_shot.push(named(stem, text)),
-        ("prompts", "json") => (library.class_prompts, warnings) = class_prompts::read(&title(stem), text),
+        ("prompts" | "descriptors", "json") => {
+            (library.class_prompts, warnings) = class_prompts::read(&title(stem), text);
+            let texts = if kind == "prompts" { ClassTexts::Sentences } else { ClassTexts::Descriptors };
+            library.class_prompts.iter_mut().for_each(|set| set.texts = texts);
+        }
         _ => {}
     }
-    if path.starts_with("zero_shot/templates/") && matches!(ending.as_str(), "json" | "py") {
+    let is_list = ["zero_shot/templates/", "zero_shot/classes/"].iter().any(|folder| path.starts_with(folder));
+    if is_list && matches!(ending.as_str(), "json" | "py") {
         let read = if ending == "py" { template_lists::read_python } else { template_lists::read_json };
         (library, warnings) = read(&title(stem), text);
     }

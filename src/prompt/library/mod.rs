@@ -141,6 +141,44 @@ pub struct ClassPrompts {
     pub is_mine: bool,
 }
 
+impl ClassPrompts {
+    /// The texts for an encoder of each of `classes`, in their order; letter case and `_` for a space do not count in names.
+    /// Features become texts as Menon and Vondrick 2022 have it: "hen, which has a long tail".
+    ///
+    /// # Errors
+    /// The classes that have no texts here.
+    pub fn texts_of(&self, classes: &[String]) -> Result<Vec<Vec<String>>, Vec<String>> {
+        let key = |name: &str| name.trim().replace('_', " ").to_lowercase();
+        let known: BTreeMap<String, &Vec<String>> =
+            self.classes.iter().map(|(class, texts)| (key(class), texts)).collect();
+        let missing: Vec<String> = classes.iter().filter(|class| !known.contains_key(&key(class))).cloned().collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let of = |class: &String| {
+            let texts = known.get(&key(class)).copied().cloned().unwrap_or_default();
+            match self.texts {
+                ClassTexts::Sentences => texts,
+                ClassTexts::Descriptors => texts.iter().map(|feature| described(class, feature)).collect(),
+            }
+        };
+        Ok(classes.iter().map(of).collect())
+    }
+}
+
+/// A class with one of its features.
+fn described(class: &str, feature: &str) -> String {
+    let feature = feature.trim();
+    let lower = feature.to_lowercase();
+    let starts = |words: &[&str]| words.iter().any(|word| lower.starts_with(word));
+    let link = match () {
+        () if starts(&["a ", "an ", "used"]) => "which is ",
+        () if starts(&["has", "often", "typically", "may", "can"]) => "which ",
+        () => "which has ",
+    };
+    format!("{class}, {link}{feature}")
+}
+
 /// A wildcard's options.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WildcardList {
@@ -274,6 +312,28 @@ fn lay_over<T>(under: &mut Vec<T>, over: Vec<T>, name: impl Fn(&T) -> &String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_have_texts_by_their_names() {
+        let of = |texts, all: &[(&str, &[&str])]| ClassPrompts {
+            texts,
+            classes: all
+                .iter()
+                .map(|(class, texts)| ((*class).into(), texts.iter().map(|t| (*t).into()).collect()))
+                .collect(),
+            ..ClassPrompts::default()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let set = of(ClassTexts::Sentences, &[("sea lion", &["A seal."]), ("ox", &["An ox.", "Two horns."])]);
+        assert_eq!(
+            set.texts_of(&names(&["Ox", "Sea_Lion"])),
+            Ok(vec![names(&["An ox.", "Two horns."]), names(&["A seal."])])
+        );
+        assert_eq!(set.texts_of(&names(&["ox", "hen", "emu"])), Err(names(&["hen", "emu"])));
+        let set = of(ClassTexts::Descriptors, &[("hen", &["a small bird", "often brown", "two legs"])]);
+        let texts = ["hen, which is a small bird", "hen, which often brown", "hen, which has two legs"];
+        assert_eq!(set.texts_of(&names(&["hen"])), Ok(vec![names(&texts)]));
+    }
 
     #[test]
     fn files_become_lists_and_bad_ones_become_warnings() {

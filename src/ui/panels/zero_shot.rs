@@ -13,6 +13,7 @@ use crate::job::spec::Combine;
 use crate::prompt::library::NamedList;
 use crate::ui::shell::Cx;
 use crate::ui::theme::{self, ACCENT};
+use crate::workbench::library::LibraryCommand;
 use crate::workbench::{Command, PanelKind};
 
 /// Below this width the two lists stand one above the other.
@@ -72,6 +73,7 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
 }
 
 fn list(ui: &mut Ui, cx: &mut Cx<'_>, field: TextField, [name, fill]: [&str; 2], presets: &[NamedList]) {
+    let sets = if field == TextField::Classes { cx.workbench.library().class_prompts.as_slice() } else { &[] };
     let label = caption(ui, name);
     let combo = egui::ComboBox::from_id_salt((name, "presets"))
         .selected_text("Fill from a list")
@@ -81,6 +83,11 @@ fn list(ui: &mut Ui, cx: &mut Cx<'_>, field: TextField, [name, fill]: [&str; 2],
             for preset in presets {
                 if ui.selectable_label(false, &preset.name).clicked() {
                     cx.outbox.set_text(field, preset.lines.join("\n"));
+                }
+            }
+            for set in sets {
+                if ui.selectable_label(false, format!("{}, with their own texts", set.name)).clicked() {
+                    cx.outbox.send(Command::Library(LibraryCommand::UseClassTexts(set.name.clone())));
                 }
             }
         });

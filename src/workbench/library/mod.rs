@@ -71,6 +71,8 @@ pub enum LibraryCommand {
     WriteStack,
     /// Put `__name__` into the prompt.
     InsertWildcard(String),
+    /// Compare the classes of a set by the texts that it has for them, beside the templates.
+    UseClassTexts(String),
     /// Mark as a favourite, or not any more, by its key.
     ToggleFavourite(String),
     /// Read a file of any known format into a folder of the user's presets.
@@ -299,6 +301,7 @@ impl Workbench {
                 let added = modifier::add(&self.document().prompt, &format!("__{name}__"));
                 self.replace_text(crate::document::TextField::Prompt, added);
             }
+            LibraryCommand::UseClassTexts(name) => self.use_class_texts(&name),
             LibraryCommand::ToggleFavourite(key) => {
                 let favourites = &mut self.preferences.favourites;
                 if !favourites.remove(&key) {

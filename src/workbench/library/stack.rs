@@ -6,6 +6,7 @@ use crate::job::sampling::Sampling;
 use crate::prompt::library::Settings;
 use crate::prompt::modifier;
 use crate::prompt::stack::Applied;
+use crate::prompt::template::own_texts_line;
 use crate::workbench::Workbench;
 use crate::workbench::notices::Level;
 
@@ -22,6 +23,25 @@ impl Workbench {
         self.history.end_run();
         self.edit(Edit::SetText { field, text });
         self.history.end_run();
+    }
+
+    /// Classes and one line among the templates, as one step to undo.
+    pub(super) fn use_class_texts(&mut self, name: &str) {
+        let Some(set) = self.shelf.library.class_prompts.iter().find(|set| set.name == name) else { return };
+        let classes = set.classes.iter().map(|(class, _)| class.as_str()).collect::<Vec<_>>().join("\n");
+        let mut templates = self.document().templates.trim_end().to_owned();
+        let line = own_texts_line(name);
+        if !templates.lines().any(|known| known.trim() == line) {
+            if !templates.is_empty() {
+                templates.push('\n');
+            }
+            templates.push_str(&line);
+        }
+        self.history.end_run();
+        self.history.begin_gesture();
+        self.edit(Edit::SetText { field: TextField::Classes, text: classes });
+        self.edit(Edit::SetText { field: TextField::Templates, text: templates });
+        self.history.end_gesture();
     }
 
     pub(super) fn change_stack(&mut self, change: impl FnOnce(&mut Vec<Applied>)) {

@@ -368,7 +368,8 @@ fn zero_shot(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
         [("Templates", TextField::Templates, &library.zero_shot), ("Classes", TextField::Classes, &library.classes)];
     let mut any = false;
     for (title, field, lists) in lists {
-        any |= named_lists(ui, cx, title, field, lists);
+        let set = |_: &NamedList, text| Command::Edit(Edit::SetText { field, text });
+        any |= named_lists(ui, cx, title, field, (lists, &set));
     }
     let sets: Vec<NamedList> = library
         .class_prompts
@@ -379,10 +380,14 @@ fn zero_shot(ui: &mut Ui, cx: &mut Cx<'_>) -> bool {
             is_mine: set.is_mine,
         })
         .collect();
-    any | named_lists(ui, cx, "Classes with texts of their own", TextField::Classes, &sets)
+    let set = |list: &NamedList, _| Command::Library(LibraryCommand::UseClassTexts(list.name.clone()));
+    any | named_lists(ui, cx, "Classes with texts of their own", TextField::Classes, (&sets, &set))
 }
 
-fn named_lists(ui: &mut Ui, cx: &mut Cx<'_>, title: &str, field: TextField, lists: &[NamedList]) -> bool {
+/// Lists, and what a click on one with these lines does.
+type Lists<'a> = (&'a [NamedList], &'a dyn Fn(&NamedList, String) -> Command);
+
+fn named_lists(ui: &mut Ui, cx: &mut Cx<'_>, title: &str, field: TextField, (lists, click): Lists<'_>) -> bool {
     let is_shown = |list: &&NamedList| {
         let view = &cx.view.library;
         let is_found = view.finds(&[&list.name]) || view.finds_any(&list.lines);
@@ -408,7 +413,7 @@ fn named_lists(ui: &mut Ui, cx: &mut Cx<'_>, title: &str, field: TextField, list
             effect: None,
         };
         if row.show_with_key(ui, cx, &format!("list {}", list.name)) {
-            cx.outbox.send(Command::Edit(Edit::SetText { field, text }));
+            cx.outbox.send(click(list, text));
         }
     }
     true

@@ -8,7 +8,9 @@ use egui::{RichText, Ui};
 use super::keys::Change;
 use super::{Field, editor};
 use crate::document::TextField;
+use crate::job::output::TokenText;
 use crate::prompt::diagnostic::{Diagnostic, Fix, Severity};
+use crate::prompt::lint;
 use crate::prompt::reading::Reading;
 use crate::ui::shell::Cx;
 use crate::ui::text_layout::common;
@@ -21,19 +23,36 @@ const MOST: usize = 5;
 #[derive(Default)]
 pub(super) struct Current {
     of: Option<(String, Arc<Reading>)>,
+    /// Words that the tokenizer's answer, which comes later, shows to be cut.
+    split: Vec<Diagnostic>,
     remarks: Arc<[Diagnostic]>,
 }
 
 impl Current {
     pub(super) fn of(&mut self, cx: &Cx<'_>, field: Field, text: &str) -> Arc<[Diagnostic]> {
+        let split = split_words(cx, field, text);
         if let Some(reading) = cx.workbench.reader().reading()
-            && !self.of.as_ref().is_some_and(|(known, of)| known == text && Arc::ptr_eq(of, reading))
+            && !(self.of.as_ref().is_some_and(|(known, of)| known == text && Arc::ptr_eq(of, reading))
+                && self.split == split)
         {
-            self.remarks = current(cx, field, text).into();
+            self.remarks = current(cx, field, text).into_iter().chain(split.iter().cloned()).collect();
+            self.split = split;
             self.of = Some((text.to_owned(), reading.clone()));
         }
         self.remarks.clone()
     }
+}
+
+/// Remarks on the words of a text, unless it has changed since its tokens were counted, that lie across the border of two chunks.
+fn split_words(cx: &Cx<'_>, field: Field, text: &str) -> Vec<Diagnostic> {
+    let Some(read) = cx.workbench.tokens().filter(|read| read.texts[field.index] == text) else { return Vec::new() };
+    let mut found = Vec::new();
+    for encoder in read.tokens[field.index].parts.iter().filter_map(|encoders| encoders.first()) {
+        let ends = |chunk: &Vec<TokenText>| Some([chunk.first()?.span.clone(), chunk.last()?.span.clone()]);
+        let chunks: Vec<_> = encoder.chunks.iter().map_while(ends).collect();
+        found.extend(lint::split_words(text, &chunks, encoder.limit));
+    }
+    found
 }
 
 /// The remarks on a field's text as it is now: those on an older text are moved along, and left out where it changed.
@@ -91,7 +110,8 @@ pub(super) fn colour(severity: Severity, tokens: &Tokens) -> egui::Color32 {
 
 /// The text with the fix of the remark at the caret.
 pub(super) fn fix_at(cx: &Cx<'_>, field: Field, text: &str, caret: usize) -> Option<Change> {
-    let remarks = current(cx, field, text);
+    let mut remarks = current(cx, field, text);
+    remarks.extend(split_words(cx, field, text));
     let at_caret =
         |remark: &&Diagnostic| remark.span.start <= caret && caret <= remark.span.end && remark.fix.is_some();
     let fix =
