@@ -14,7 +14,6 @@ use crate::base::pixels::{Mask, Picture};
 /// A request to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "requests are few: a box would cost more words than it saves bytes")]
 pub enum JobSpec {
     /// How long prompts are for the model's own tokenizer.
     CountTokens(CountTokensSpec),
