@@ -422,6 +422,8 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     click(&mut harness, "Render thumbnails");
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&Item::Modifier("blueprint".into())).is_some());
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().progress().is_none());
+    // The last files are written behind the last picture.
+    wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&foggy).is_some());
     assert_eq!(made.load(Ordering::Relaxed), 9);
     let thumbnail = app(&harness).workbench().shelf().thumbnails().get(&foggy).unwrap().clone();
     assert_eq!((thumbnail.prompt.as_str(), thumbnail.is_current), ("a fox, foggy", true));

@@ -1,7 +1,7 @@
 //! SwarmUI's dialect as a tree: ComfyUI's brackets, and forms in angle brackets.
 //!
 //! What needs a library, a model or chance (`<wildcard:…>`, `<random:…>`, `<segment:…>`, …) stays in the text, with a
-//! diagnostic. Source: SwarmUI's `docs/Features/Prompt Syntax.md`.
+//! diagnostic; [`super::draws`] turns what is left to chance into other dialects' forms. Source: SwarmUI's `docs/Features/Prompt Syntax.md`.
 
 use super::{comfy, groups};
 use crate::prompt::diagnostic::{self, Diagnostic};
