@@ -112,7 +112,7 @@ pub struct SchedulerConfig {
     pub use_karras_sigmas: bool,
     /// They visit levels evenly in the logarithm.
     pub use_exponential_sigmas: bool,
-    /// Lowest of those levels, but for DPM++ SDE.
+    /// Lowest of those levels, but for Karras' of DPM++ SDE.
     pub sigma_min: Option<f64>,
     /// Highest of those levels, for Euler and UniPC.
     pub sigma_max: Option<f64>,

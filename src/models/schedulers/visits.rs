@@ -71,7 +71,7 @@ impl Visits {
                 (timesteps, sigmas)
             }
             curve => {
-                let range = sigma_range(sampler, config, table, &timesteps);
+                let range = sigma_range(sampler, curve, config, table, &timesteps);
                 let sigmas = curved(curve, range, timesteps.len());
                 let timesteps = sigmas.iter().map(|sigma| table.step_of(*sigma)).collect();
                 (rounded(sampler, config, curve, timesteps), sigmas)
@@ -163,20 +163,22 @@ fn distilled(config: &SchedulerConfig, steps: usize) -> Vec<f64> {
 }
 
 /// Highest and lowest sigma of a curved schedule: of the model, but for the samplers of k-diffusion of what is visited.
-fn sigma_range(sampler: Sampler, config: &SchedulerConfig, table: &Table, timesteps: &[f64]) -> (f64, f64) {
+fn sigma_range(
+    sampler: Sampler,
+    curve: Schedule,
+    config: &SchedulerConfig,
+    table: &Table,
+    timesteps: &[f64],
+) -> (f64, f64) {
     let visited = |t: Option<&f64>| t.map_or(1.0, |t| table.sigma_between(*t));
     let (high, low) = match Grid::of(sampler) {
         Grid::Multistep => (table.sigma(table.len() - 1), table.sigma(0)),
         _ => (visited(timesteps.first()), visited(timesteps.last())),
     };
-    match sampler {
-        Sampler::Euler
-        | Sampler::EulerAncestral
-        | Sampler::UniPc
-        | Sampler::Heun
-        | Sampler::DpmPlusPlus2M
-        | Sampler::DpmPlusPlus2MSde => (config.sigma_max.unwrap_or(high), config.sigma_min.unwrap_or(low)),
-        _ => (high, low),
+    match (sampler, curve) {
+        // diffusers has Karras' levels of this one without bounds.
+        (Sampler::DpmPlusPlusSde, Schedule::Karras) => (high, low),
+        _ => (config.sigma_max.unwrap_or(high), config.sigma_min.unwrap_or(low)),
     }
 }
 

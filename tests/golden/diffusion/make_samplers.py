@@ -209,6 +209,8 @@ def cases():
     for name in ("euler", "unipc", "heun", "dpm++2m", "dpm++2m-sde"):
         yield name, {"sigma_min": 0.1, "sigma_max": 10.0}, "karras", 10, None
         yield name, {"sigma_min": 0.1, "sigma_max": 10.0}, "exponential", 10, None
+    for schedule in ("karras", "exponential"):
+        yield "dpm++sde", {"sigma_min": 0.1, "sigma_max": 10.0}, schedule, 10, None
     for eta in (0.0, 0.5, 1.0):
         yield "ddim", {}, "default", 10, eta
         yield "tcd", {}, "default", 4, eta
