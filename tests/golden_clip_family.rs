@@ -524,7 +524,7 @@ fn a_tokenizer_file_that_its_library_panics_on_is_said_by_name() {
         ("pre_tokenizer", serde_json::json!({"type": "FixedLength", "length": 0})),
     ] {
         let said = set(key, value.clone()).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(said.contains("tokenizer.json"), "{value}: {said}");
+        assert!(said.contains("tokenizer"), "{value}: {said}");
     }
     // What is left to chance in training is not in use.
     let mut file: serde_json::Value = serde_json::from_str(&whole).unwrap();

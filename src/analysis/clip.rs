@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -29,6 +30,12 @@ const LENS_SCALE: u32 = 2;
 /// Above this side the lens keeps the training's size: large towers are fine enough and slow enough.
 const LENS_SCALE_LIMIT: usize = 160;
 
+/// Sets of texts for single classes whose directions are kept.
+const KEPT_SETS: usize = 4;
+
+/// The texts of each class, and their mean directions.
+type KnownSet = (Arc<Vec<Vec<String>>>, Vec<Vec<f32>>);
+
 struct KnownText {
     embedding: Rc<Vec<f32>>,
     cut: usize,
@@ -51,6 +58,8 @@ pub struct Clip {
     tokenizer: ClipTokenizer,
     preprocessor: Preprocessor,
     texts: RefCell<std::collections::HashMap<String, KnownText>>,
+    /// Newest first.
+    sets: RefCell<Vec<KnownSet>>,
     /// Newest last.
     seen: RefCell<Vec<Seen>>,
     dtype: DType,
@@ -69,6 +78,7 @@ impl Clip {
             tokenizer: ClipTokenizer::load(files)?.for_tower(model.text.config()),
             model,
             texts: RefCell::default(),
+            sets: RefCell::default(),
             seen: RefCell::default(),
             dtype,
             device: device.clone(),
@@ -115,13 +125,8 @@ impl Clip {
                 spec.classes.iter().map(|class| Ok(self.text(&fill_class(template, class), cx)?.0.to_vec())).collect();
             texts.push(row?);
         }
-        for (done, own) in spec.own_texts.iter().enumerate() {
-            cx.progress(Progress::steps("Reading the classes' texts", (spec.templates.len() + done) as u32, total));
-            let of = |texts: &Vec<String>| -> Result<Vec<f32>> {
-                let all: Result<Vec<Rc<Vec<f32>>>> = texts.iter().map(|text| Ok(self.text(text, cx)?.0)).collect();
-                Ok(zero_shot::mean_direction(all?.iter().map(|one| one.as_slice())))
-            };
-            texts.push(own.by_class.iter().map(of).collect::<Result<_>>()?);
+        for own in &spec.own_texts {
+            texts.push(self.directions(&own.by_class, cx)?);
         }
         let scoring = self.model.scoring();
         let mut images = Vec::new();
@@ -137,6 +142,23 @@ impl Clip {
         let classes = spec.classes.clone();
         let templates = spec.templates.iter().chain(spec.own_texts.iter().map(|own| &own.name)).cloned().collect();
         Ok(ZeroShotTable { classes, templates, scoring, images })
+    }
+
+    /// For each class the mean direction of its texts; those of the last sets are kept, since there may be tens of thousands of texts.
+    fn directions(&self, by_class: &Arc<Vec<Vec<String>>>, cx: &TaskCx<'_>) -> Result<Vec<Vec<f32>>> {
+        if let Some((_, known)) = self.sets.borrow().iter().find(|(texts, _)| texts == by_class) {
+            return Ok(known.clone());
+        }
+        let mut directions = Vec::with_capacity(by_class.len());
+        for texts in by_class.iter() {
+            cx.progress(Progress::steps("Reading the classes' texts", directions.len() as u32, by_class.len() as u32));
+            let all: Result<Vec<Vec<f32>>> = texts.iter().map(|text| Ok(self.text_encode(text, cx)?.0)).collect();
+            directions.push(zero_shot::mean_direction(all?.iter().map(Vec::as_slice)));
+        }
+        let mut sets = self.sets.borrow_mut();
+        sets.truncate(KEPT_SETS - 1);
+        sets.insert(0, (by_class.clone(), directions.clone()));
+        Ok(directions)
     }
 
     /// Unit-norm embeddings, one row for each input.
@@ -260,6 +282,7 @@ impl Clip {
         seen.push(known);
     }
 }
+
 /// Refuses what is no longer numbers.
 fn finite(values: Vec<f32>) -> Result<Vec<f32>> {
     if values.iter().all(|value| value.is_finite()) {

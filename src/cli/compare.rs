@@ -1,6 +1,7 @@
 //! `maquette compare`: class templates on pictures; its commands are in `grid` and `words`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::{Compare, CompareClasses, CompareCommand};
 use super::json;
@@ -11,7 +12,7 @@ use crate::job::spec::{MarkedPicture, OwnTexts, ZeroShotSpec};
 use crate::job::{JobOutput, JobSpec};
 use crate::prompt::exchange::class_prompts;
 use crate::prompt::library::ClassPrompts;
-use crate::prompt::template::{has_class_hole, lines, own_texts_line};
+use crate::prompt::template::{self, has_class_hole, lines, own_texts_line};
 
 pub(super) fn run(args: &Compare, session: &mut Session) -> Result<(), Failure> {
     match (&args.command, &args.classes) {
@@ -42,6 +43,11 @@ fn classes(args: &CompareClasses, session: &mut Session) -> Result<(), Failure> 
     };
     let templates = args.templates.as_ref().map(|path| list(path, "templates")).transpose()?.unwrap_or_default();
     let own_texts: Result<Vec<OwnTexts>, Failure> = sets.iter().map(|set| texts_of(set, &classes)).collect();
+    if let Some(line) = templates.iter().find(|line| template::own_texts(line).is_some()) {
+        let message =
+            format!("{line} stands for texts in the window's library; here name their file with --class-texts");
+        return Err(Failure::BadInput(message));
+    }
     for template in templates.iter().filter(|template| !has_class_hole(template)) {
         eprintln!(
             "maquette: note: the template \"{template}\" has no {{}} for the class name, so it cannot tell classes apart"
@@ -96,9 +102,11 @@ fn class_texts(files: &[PathBuf]) -> Result<Vec<ClassPrompts>, Failure> {
 
 fn texts_of(set: &ClassPrompts, classes: &[String]) -> Result<OwnTexts, Failure> {
     let by_class = set.texts_of(classes).map_err(|missing| {
-        Failure::BadInput(format!("\"{}\" has no texts for these classes: {}", set.name, missing.join(", ")))
+        let first: Vec<&str> = missing.iter().take(5).map(String::as_str).collect();
+        let more = if missing.len() > 5 { format!(" and {} more", missing.len() - 5) } else { String::new() };
+        Failure::BadInput(format!("\"{}\" has no texts for these classes: {}{more}", set.name, first.join(", ")))
     })?;
-    Ok(OwnTexts { name: own_texts_line(&set.name), by_class })
+    Ok(OwnTexts { name: own_texts_line(&set.name), by_class: Arc::new(by_class) })
 }
 
 /// One row for each picture, template (and the ensemble) and class.

@@ -1,5 +1,7 @@
 //! The requests. One value each, holding everything that the result depends on.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -205,7 +207,7 @@ pub struct OwnTexts {
     /// What to call them beside the templates.
     pub name: String,
     /// For each class at least one text. Its embedding is the mean of theirs, made unit-norm again.
-    pub by_class: Vec<Vec<String>>,
+    pub by_class: Arc<Vec<Vec<String>>>,
 }
 
 /// A picture to start from instead of pure noise.

@@ -274,7 +274,7 @@ fn nonsense(panic: &str) -> String {
 }
 
 fn encoded(encode: impl FnOnce() -> tokenizers::Result<Encoding>) -> Result<Encoding> {
-    let said = |why: String| ModelError::BadInput(format!("cannot tokenize with this model's tokenizer.json: {why}"));
+    let said = |why: String| ModelError::BadInput(format!("cannot tokenize with this model's tokenizer: {why}"));
     guarded(encode).map_err(|panic| said(nonsense(&panic)))?.map_err(|error| said(error.to_string()))
 }
 

@@ -16,6 +16,11 @@ use super::source::is_word;
 /// Weights that models bear.
 pub const USUAL_WEIGHTS: std::ops::RangeInclusive<f64> = 0.2..=2.0;
 
+/// Letters of a word that could be kept whole, on either side of where it is cut.
+const LONGEST_WORD: usize = 60;
+/// Remarks on words that are cut.
+const MOST_SPLIT: usize = 20;
+
 /// Phrases that say opposite things.
 const CONTRADICTIONS: &[(&[&str], &[&str])] = &[
     (&["day", "daytime", "daylight", "noon"], &["night", "nighttime", "midnight"]),
@@ -117,7 +122,9 @@ pub fn networks<'a>(
             None => remark.with_fix("Remove it", span.clone(), ""),
         }
     };
-    unknown.map(remark).collect()
+    let mut found = Vec::new();
+    unknown.for_each(|network| diagnostic::add(&mut found, || remark(network)));
+    found
 }
 
 /// Remarks on embeddings (`embedding:name`) that nothing answers to.
@@ -161,8 +168,14 @@ pub fn split_words(text: &str, chunks: &[[Range<usize>; 2]], limit: usize) -> Ve
         }
         let head = text.get(..first.start).unwrap_or_default();
         let tail = text.get(first.start..).unwrap_or_default();
-        let start = head.trim_end_matches(is_word).len();
-        let end = text.len() - tail.trim_start_matches(is_word).len();
+        let before =
+            head.chars().rev().take(LONGEST_WORD).take_while(|c| is_word(*c)).map(char::len_utf8).sum::<usize>();
+        let after = tail.chars().take(LONGEST_WORD).take_while(|c| is_word(*c)).map(char::len_utf8).sum::<usize>();
+        let (start, end) = (first.start - before, first.start + after);
+        // What is longer than a chunk is cut wherever it starts.
+        if head.get(..start).unwrap_or_default().ends_with(is_word) || found.len() >= MOST_SPLIT {
+            continue;
+        }
         let word = text.get(start..end).unwrap_or_default();
         let message = format!(
             "the model reads {limit} tokens at a time, and the end of the first ones cuts this word: \"{word}\""
@@ -195,7 +208,9 @@ fn decimal_commas(text: &str, found: &mut Vec<Diagnostic>) {
         let whole = digits(number);
         let rest = number.get(whole..).unwrap_or_default().strip_prefix(',').filter(|_| whole > 0).unwrap_or_default();
         let part = digits(rest);
-        if part > 0 && rest.get(part..).is_some_and(|rest| rest.trim_start().starts_with(')')) {
+        let opener = text.get(..at).and_then(|before| before.get(before.rfind(['(', ')'])?..));
+        let is_inside = opener.is_some_and(|opener| opener.starts_with('('));
+        if part > 0 && is_inside && rest.get(part..).is_some_and(|rest| rest.trim_start().starts_with(')')) {
             let start = at + 1 + after.len() - number.len();
             let span = start..start + whole + 1 + part;
             let message = "this weight is read as text: a weight has a point, not a comma";

@@ -140,7 +140,8 @@ pub fn read(question: Question, names: &Names) -> Reading {
 fn name_wildcard(remark: &mut Diagnostic, typed: &str, wildcards: &Wildcards) {
     let form = typed.get(remark.span.clone()).filter(|_| remark.code == "unknown-wildcard").unwrap_or_default();
     let name = form.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")).unwrap_or_default();
-    if name.is_empty() || wildcards.values(name).is_some() {
+    // The name alone: a sampler or parameters would be lost.
+    if name.is_empty() || name.starts_with(['~', '!', '@']) || name.contains('(') || wildcards.values(name).is_some() {
         return;
     }
     if let Some(known) = lint::closest(name, wildcards.names()) {

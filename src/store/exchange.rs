@@ -109,7 +109,7 @@ pub fn save(presets: &Path, to: &str, stem: &str, library: &Library) -> Result<V
         let (kind, name) = match (format, file.path.split_once('/')) {
             (Format::ClipText, Some((kind, name))) => (format!("zero_shot/{kind}"), name),
             (Format::Descriptors, _) => ("zero_shot/descriptors".to_owned(), file.path.as_str()),
-            _ => ("zero_shot/prompts".to_owned(), file.path.as_str()),
+            _ => ("zero_shot/sentences".to_owned(), file.path.as_str()),
         };
         put(&kind, name, file.text)?;
     }

@@ -150,7 +150,8 @@ impl Workbench {
         if self.history.in_gesture() {
             return;
         }
-        let wanted = prepare::zero_shot(self.document(), &self.preferences, self.shelf.library());
+        let (document, library) = (self.history.document(), self.shelf.library());
+        let wanted = prepare::zero_shot(document, &self.preferences, library, &mut self.zero_shot.texts);
         if self.zero_shot.asked == wanted {
             return;
         }

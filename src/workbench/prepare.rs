@@ -1,5 +1,7 @@
 //! From document and preferences to requests: pure functions, nothing is sent from here.
 
+use std::sync::Arc;
+
 use super::command::PreviewTarget;
 use crate::document::{ControlChoice, ControlPicture, Document};
 use crate::job::JobSpec;
@@ -12,6 +14,9 @@ use crate::prompt::reading::Question;
 use crate::prompt::source::Traced;
 use crate::prompt::template::{lines, own_texts};
 use crate::store::preferences::Preferences;
+
+/// Sets of texts that are kept ready.
+const MOST_SETS: usize = 8;
 
 /// The picture that lens and zero-shot look at; `None` if none is open.
 fn marked_picture(document: &Document, preferences: &Preferences) -> Option<MarkedPicture> {
@@ -40,7 +45,8 @@ pub fn heatmap(document: &Document, preferences: &Preferences, phrase: &str) -> 
 pub fn zero_shot(
     document: &Document,
     preferences: &Preferences,
-    library: &Library,
+    library: &Arc<Library>,
+    known: &mut KnownTexts,
 ) -> Result<Option<ZeroShotSpec>, String> {
     let (classes, templates) = (lines(&document.classes), lines(&document.templates));
     let Some(image) = marked_picture(document, preferences) else { return Ok(None) };
@@ -50,7 +56,7 @@ pub fn zero_shot(
     let (mut plain, mut own) = (Vec::new(), Vec::new());
     for template in templates {
         match own_texts(&template) {
-            Some(name) => own.push(OwnTexts { by_class: class_texts(library, name, &classes)?, name: template }),
+            Some(name) => own.push(OwnTexts { by_class: known.of(library, name, &classes)?, name: template }),
             None => plain.push(template),
         }
     }
@@ -62,6 +68,24 @@ pub fn zero_shot(
         own_texts: own,
         combine: document.combine,
     }))
+}
+
+/// The texts of the last sets and classes that were asked for: there may be tens of thousands.
+#[derive(Debug, Default)]
+pub struct KnownTexts(Vec<(Arc<Library>, String, Vec<String>, Arc<Vec<Vec<String>>>)>);
+
+impl KnownTexts {
+    fn of(&mut self, library: &Arc<Library>, name: &str, classes: &[String]) -> Result<Arc<Vec<Vec<String>>>, String> {
+        self.0.retain(|(of, ..)| Arc::ptr_eq(of, library));
+        let is_known = |(_, set, of, _): &&(_, String, Vec<String>, _)| set == name && of == classes;
+        if let Some((.., texts)) = self.0.iter().find(is_known) {
+            return Ok(texts.clone());
+        }
+        let texts = Arc::new(class_texts(library, name, classes)?);
+        self.0.truncate(MOST_SETS - 1);
+        self.0.insert(0, (library.clone(), name.to_owned(), classes.to_vec(), texts.clone()));
+        Ok(texts)
+    }
 }
 
 fn class_texts(library: &Library, name: &str, classes: &[String]) -> Result<Vec<Vec<String>>, String> {

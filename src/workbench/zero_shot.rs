@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::prepare::KnownTexts;
 use crate::engine::JobId;
 use crate::job::output::ZeroShotTable;
 use crate::job::spec::ZeroShotSpec;
@@ -11,6 +12,7 @@ use crate::job::spec::ZeroShotSpec;
 pub struct ZeroShot {
     /// The newest request, or why there can be none.
     pub(super) asked: Result<Option<ZeroShotSpec>, String>,
+    pub(super) texts: KnownTexts,
     pub(super) job: Option<JobId>,
     pub(super) table: Option<Arc<ZeroShotTable>>,
     pub(super) failed: Option<String>,
@@ -18,7 +20,7 @@ pub struct ZeroShot {
 
 impl Default for ZeroShot {
     fn default() -> Self {
-        Self { asked: Ok(None), job: None, table: None, failed: None }
+        Self { asked: Ok(None), texts: KnownTexts::default(), job: None, table: None, failed: None }
     }
 }
 

@@ -126,11 +126,20 @@ impl UnetConfig {
         if self.norm_num_groups == 0 {
             return Err(unsupported(files, "norm_num_groups", "0"));
         }
-        let (layers, transformers) = (&self.layers_per_block, &self.transformer_layers_per_block);
-        for (key, list) in [("layers_per_block", layers), ("transformer_layers_per_block", transformers)] {
-            if (0..self.block_out_channels.len()).any(|block| list.at(block) == 0) {
-                return Err(unsupported(files, key, "0, or a list that is shorter than block_out_channels"));
-            }
+        let (count, transformers) = (self.block_out_channels.len(), &self.transformer_layers_per_block);
+        let attends = |block: usize| {
+            let is_cross =
+                |kinds: &[String], at: usize| kinds.get(at).is_some_and(|kind| kind.starts_with("CrossAttn"));
+            is_cross(&self.down_block_types, block)
+                || count.checked_sub(block + 1).is_some_and(|up| is_cross(&self.up_block_types, up))
+                || (block + 1 == count && self.mid_block_type.is_some())
+        };
+        let is_short = "0, or a list that is shorter than block_out_channels";
+        if (0..count).any(|block| self.layers_per_block.at(block) == 0) {
+            return Err(unsupported(files, "layers_per_block", is_short));
+        }
+        if (0..count).any(|block| attends(block) && transformers.at(block) == 0) {
+            return Err(unsupported(files, "transformer_layers_per_block", is_short));
         }
         Ok(())
     }

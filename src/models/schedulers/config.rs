@@ -114,7 +114,7 @@ pub struct SchedulerConfig {
     pub use_exponential_sigmas: bool,
     /// Lowest of those levels, but for Karras' of DPM++ SDE.
     pub sigma_min: Option<f64>,
-    /// Highest of those levels, for Euler and UniPC.
+    /// Highest of those levels, but for Karras' of DPM++ SDE.
     pub sigma_max: Option<f64>,
     /// `dpmsolver++` or `sde-dpmsolver++`.
     pub algorithm_type: Option<String>,

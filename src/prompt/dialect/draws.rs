@@ -3,7 +3,8 @@
 //!
 //! The readers of dialects know nothing of these: they are worked out before the brackets are read. So each form is taken out
 //! before a prompt is read, a mark of the same length stands for it, and it is put back, as the other dialect has it, when
-//! the prompt is written. ComfyUI's and InvokeAI's editors read dynamicprompts' variants too; NovelAI has nothing of the kind.
+//! the prompt is written; what stands inside is turned in the same way. ComfyUI's and InvokeAI's editors read dynamicprompts'
+//! variants too; NovelAI has nothing of the kind.
 //!
 //! | dynamicprompts | SwarmUI |
 //! |---|---|
@@ -19,7 +20,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::Dialect;
+use super::{Dialect, convert_in};
 use crate::prompt::diagnostic::{self, Diagnostic};
 
 /// The first of the marks; none of them is a letter of any script.
@@ -28,30 +29,48 @@ const FIRST_MARK: u32 = 0xE000;
 const MOST: usize = 0x1900;
 /// Fills a mark up to the length of its form.
 const FILLER: char = '\u{1}';
-/// Forms inside forms that are turned into others.
-const DEEPEST: usize = 32;
+/// Bytes in which a form's name ends.
+const LONGEST_NAME: usize = 400;
+
+/// What holds for one conversion and what is inside of its forms.
+pub(super) struct Turning {
+    /// The names of variables that are drawn anew at each use.
+    lazy: HashSet<String>,
+    /// Forms inside forms that may still be entered.
+    depth: usize,
+    /// Bytes that may still be written: repeats inside repeats would have no end.
+    budget: usize,
+}
+
+impl Turning {
+    pub(super) fn new(text: &str) -> Self {
+        Self { lazy: HashSet::new(), depth: 32, budget: 100_000 + 16 * text.len() }
+    }
+}
 
 /// The forms of one prompt.
 pub(super) struct Draws {
     from: Dialect,
     forms: Vec<(Range<usize>, String)>,
+    /// Where forms begin that no mark is left for.
+    left: Option<usize>,
 }
 
 /// `text` with marks for its forms; each mark has its form's length in bytes.
 pub(super) fn take(from: Dialect, text: &str) -> (String, Draws) {
-    let mut draws = Draws { from, forms: Vec::new() };
-    let is_mark = |c: char| (FIRST_MARK..FIRST_MARK + MOST as u32).contains(&u32::from(c)) || c == FILLER;
-    if from == Dialect::NovelAi || text.contains(is_mark) {
-        return (text.to_owned(), draws);
-    }
+    let mut draws = Draws { from, forms: Vec::new(), left: None };
     let ends = ends(text, if from == Dialect::Swarm { ['<', '>'] } else { ['{', '}'] });
+    let is_mark = |c: char| (FIRST_MARK..FIRST_MARK + MOST as u32).contains(&u32::from(c)) || c == FILLER;
+    let has_marks = text.contains(is_mark);
     let (mut marked, mut at) = (String::with_capacity(text.len()), 0);
     while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
         let end = match from {
+            Dialect::NovelAi => None,
             Dialect::Swarm => swarm_form(text, at, &ends),
             _ => dynamic_form(text, at, &ends),
         };
-        let mark = char::from_u32(FIRST_MARK + draws.forms.len() as u32).filter(|_| draws.forms.len() < MOST);
+        let is_free = !has_marks && draws.forms.len() < MOST;
+        let mark = char::from_u32(FIRST_MARK + draws.forms.len() as u32).filter(|_| is_free);
         match (end, mark) {
             (Some(end), Some(mark)) if end - at >= mark.len_utf8() => {
                 marked.push(mark);
@@ -59,7 +78,10 @@ pub(super) fn take(from: Dialect, text: &str) -> (String, Draws) {
                 draws.forms.push((at..end, text.get(at..end).unwrap_or_default().to_owned()));
                 at = end;
             }
-            _ => {
+            (end, _) => {
+                if end.is_some_and(|end| end - at > 2) {
+                    draws.left.get_or_insert(at);
+                }
                 marked.push(c);
                 at += c.len_utf8();
             }
@@ -70,37 +92,248 @@ pub(super) fn take(from: Dialect, text: &str) -> (String, Draws) {
 
 impl Draws {
     /// `written` with the forms as the dialect `to` has them, and what could not be said.
-    pub(super) fn put_back(&self, to: Dialect, written: &str) -> (String, Vec<Diagnostic>) {
+    pub(super) fn put_back(&self, to: Dialect, written: &str, turning: &mut Turning) -> (String, Vec<Diagnostic>) {
         let (mut text, mut lost) = (String::with_capacity(written.len()), Vec::new());
-        let mut set = Set::default();
-        for c in written.chars().filter(|c| *c != FILLER || self.forms.is_empty()) {
+        let mut say = |span: Range<usize>, what: String| {
+            diagnostic::add(&mut lost, || Diagnostic::error("not-in-dialect", span, what));
+        };
+        if let Some(at) = self.left {
+            let what =
+                "from here on choices stay as they are: there are too many, or the text has characters of private use";
+            say(at..at + 1, what.to_owned());
+        }
+        for c in written.chars() {
+            if c == FILLER && !self.forms.is_empty() {
+                continue;
+            }
             let index = u32::from(c).checked_sub(FIRST_MARK).map_or(usize::MAX, |index| index as usize);
             let Some((span, form)) = self.forms.get(index) else {
                 text.push(c);
                 continue;
             };
-            let turned = match (self.from == Dialect::Swarm, to) {
-                (_, Dialect::NovelAi) => None,
-                (true, Dialect::Swarm) | (false, Dialect::A1111 | Dialect::Comfy | Dialect::Compel) => {
-                    Some(form.clone())
-                }
-                (true, _) => dynamic_of(form, &mut set, DEEPEST),
-                (false, Dialect::Swarm) => swarm_of(form, &mut set, DEEPEST),
-            };
+            let turned = turning.turn(form, self.from, to).filter(|turned| {
+                let fits = turned.len() <= turning.budget;
+                turning.budget = turning.budget.saturating_sub(turned.len());
+                fits
+            });
             text.push_str(turned.as_deref().unwrap_or(form));
             if turned.is_none() {
-                let message = format!("{} has no form for what is drawn here; it stays as it is", to.name());
-                diagnostic::add(&mut lost, || Diagnostic::error("not-in-dialect", span.clone(), message));
+                say(span.clone(), format!("{} has no form for what is drawn here; it stays as it is", to.name()));
             }
         }
         (text, lost)
     }
 }
 
-/// The names of variables that are drawn anew at each use.
-#[derive(Default)]
-struct Set {
-    lazy: HashSet<String>,
+impl Turning {
+    fn turn(&mut self, form: &str, from: Dialect, to: Dialect) -> Option<String> {
+        if from == to {
+            return Some(form.to_owned());
+        }
+        self.depth = self.depth.checked_sub(1)?;
+        let turned = match (from, to) {
+            (_, Dialect::NovelAi) => None,
+            (Dialect::Swarm, _) => self.from_swarm(form, to),
+            _ => self.from_dynamic(form, from, to),
+        };
+        self.depth += 1;
+        turned
+    }
+
+    /// What stands inside of a form, in the other dialect; `None` if something is lost.
+    fn inside(&mut self, text: &str, from: Dialect, to: Dialect) -> Option<String> {
+        let (start, core) = (text.len() - text.trim_start().len(), text.trim());
+        let (turned, lost) = convert_in(from, to, core, self);
+        let is_lost = lost.iter().any(|remark| matches!(remark.code, "not-in-dialect" | "not-preserved"));
+        // It must not end the option, nor start something else.
+        let breaks = to != Dialect::Swarm && has_bar(&turned);
+        if is_lost || breaks || turned.len() > self.budget {
+            return None;
+        }
+        let blanks = |range: Range<usize>| text.get(range).unwrap_or_default();
+        Some(format!("{}{turned}{}", blanks(0..start), blanks(start + core.len()..text.len())))
+    }
+
+    /// A form of dynamicprompts as another dialect has it.
+    fn from_dynamic(&mut self, form: &str, from: Dialect, to: Dialect) -> Option<String> {
+        let is_swarm = to == Dialect::Swarm;
+        if let Some(name) = form.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")) {
+            let is_plain = !name.starts_with(['~', '!', '@']) && !name.contains(['(', '$', '*', '{']);
+            return if is_swarm { is_plain.then(|| format!("<wildcard:{name}>")) } else { Some(form.to_owned()) };
+        }
+        if let Some(inside) = form.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+            return self.variable(inside, from, to);
+        }
+        if let Some(inside) = form.strip_prefix("%{").and_then(|rest| rest.strip_suffix('}')) {
+            let (before, after) = inside.split_once("$$").filter(|_| !is_swarm && !inside.contains('{'))?;
+            let (before, after) = (self.inside(before, from, to)?, self.inside(after, from, to)?);
+            return Some(format!("%{{{before}$${after}}}"));
+        }
+        let inside = form.strip_prefix('{')?.strip_suffix('}')?;
+        let (head, rest) = inside.split_at(head_length(inside));
+        let options = parts(rest, ['{', '}'], "|");
+        let mut turned = Vec::new();
+        for option in &options {
+            let (weight, words) = option.split_at(weight_length(option));
+            if is_swarm && !weight.is_empty() {
+                return None;
+            }
+            turned.push(format!("{weight}{}", self.inside(words, from, to)?));
+        }
+        if !is_swarm {
+            return Some(format!("{{{head}{}}}", turned.join("|")));
+        }
+        let swarm_head = swarm_head(head)?;
+        match turned.as_slice() {
+            // One option is always taken; a comma in it would part it.
+            [only] => head.is_empty().then(|| only.trim().to_owned()),
+            // Of numbers SwarmUI makes a range.
+            all if all.iter().any(|option| option.contains("||") && !option.contains('<')) => None,
+            all => Some(format!(
+                "<random{swarm_head}:{}>",
+                all.iter().map(|one| one.trim()).collect::<Vec<_>>().join("||")
+            )),
+        }
+    }
+
+    fn variable(&mut self, inside: &str, from: Dialect, to: Dialect) -> Option<String> {
+        let at = inside.find([':', '=']).unwrap_or(inside.len());
+        let (name, rest) = inside.split_at(at);
+        let operator: String = rest.chars().take_while(|c| ":=!".contains(*c)).collect();
+        let value = rest.get(operator.len()..)?;
+        if to != Dialect::Swarm {
+            let value = if value.is_empty() { String::new() } else { self.inside(value, from, to)? };
+            return Some(format!("${{{name}{operator}{value}}}"));
+        }
+        let name = name.trim();
+        is_name(name).then_some(())?;
+        let kind = match operator.as_str() {
+            "" => return Some(format!("<{}:{name}>", if self.lazy.contains(name) { "macro" } else { "var" })),
+            "=!" => {
+                self.lazy.remove(name);
+                "setvar"
+            }
+            "=" => {
+                self.lazy.insert(name.to_owned());
+                "setmacro"
+            }
+            _ => return None,
+        };
+        Some(format!("<{kind}[{name},false]:{}>", self.inside(value.trim(), from, to)?))
+    }
+
+    /// A form of SwarmUI as dynamicprompts has it, the words as `to` has them.
+    fn from_swarm(&mut self, form: &str, to: Dialect) -> Option<String> {
+        let inside = form.strip_prefix('<')?.strip_suffix('>')?;
+        let (name, rest) = inside.split_at(inside.find([':', '['])?);
+        let (option, value) = match rest.strip_prefix('[') {
+            Some(rest) => {
+                let (option, value) = rest.split_once(']')?;
+                (Some(option.trim()), value.strip_prefix(':')?)
+            }
+            None => (None, rest.strip_prefix(':')?),
+        };
+        let head = || match option {
+            Some(option) => {
+                // How many, and what stands between them.
+                let (count, separator) = match option.strip_suffix(',') {
+                    Some(count) => (count.trim(), ", "),
+                    None => (option, " "),
+                };
+                is_count(count).then(|| format!("{count}$${separator}$$"))
+            }
+            None => Some(String::new()),
+        };
+        match name.trim().to_ascii_lowercase().as_str() {
+            "random" => {
+                let mark = ["||", "|"].into_iter().find(|mark| parts(value, ['<', '>'], mark).len() > 1).unwrap_or(",");
+                let options = parts(value, ['<', '>'], mark);
+                let mut turned = Vec::new();
+                for option in options {
+                    let words = self.inside(option.trim(), Dialect::Swarm, to)?;
+                    // Words that dynamicprompts would take for something else.
+                    let is_other =
+                        words.starts_with(['~', '!', '@']) || weight_length(&words) > 0 || words.contains("$$");
+                    let is_range = words.split_once('-').is_some_and(|(a, b)| is_count(a.trim()) && is_count(b.trim()));
+                    if is_other || is_range || option.contains("__") || option.contains(['{', '}']) {
+                        return None;
+                    }
+                    turned.push(words);
+                }
+                Some(format!("{{{}{}}}", head()?, turned.join("|")))
+            }
+            "wildcard" | "wc" if !value.contains([',', '<', '{', '$', '|', '(']) => {
+                let form = format!("__{}__", value.trim());
+                Some(if option.is_some() { format!("{{{}{form}}}", head()?) } else { form })
+            }
+            "repeat" => {
+                let times: usize = option?.parse().ok().filter(|times| (1..=20).contains(times))?;
+                let once = self.inside(value.trim(), Dialect::Swarm, to)?;
+                (once.len() * times <= self.budget).then(|| vec![once; times].join(" "))
+            }
+            name @ ("setvar" | "setmacro") => {
+                let (variable, shows) = match option?.split_once(',') {
+                    Some((variable, shows)) => (variable.trim(), !shows.trim().eq_ignore_ascii_case("false")),
+                    None => (option?, true),
+                };
+                is_name(variable).then_some(())?;
+                let at_once = if name == "setvar" { "!" } else { "" };
+                let use_of = if shows { format!("${{{variable}}}") } else { String::new() };
+                Some(format!("${{{variable}={at_once}{}}}{use_of}", self.inside(value.trim(), Dialect::Swarm, to)?))
+            }
+            "var" | "macro" if is_name(value.trim()) => Some(format!("${{{}}}", value.trim())),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a bar stands in no bracket of dynamicprompts.
+fn has_bar(text: &str) -> bool {
+    parts(text, ['{', '}'], "|").len() > 1
+}
+
+/// Bytes of the sampler and of how many options are taken: `~`, `2$$`, `1-2$$ and $$`.
+fn head_length(inside: &str) -> usize {
+    let sampler = usize::from(inside.starts_with(['~', '!', '@']));
+    let rest = inside.get(sampler..).unwrap_or_default();
+    let count = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-').len();
+    let Some(after) = rest.get(count..).and_then(|rest| rest.strip_prefix("$$")).filter(|_| count > 0) else {
+        return sampler;
+    };
+    let separator =
+        after.find("$$").filter(|length| !after.get(..*length).is_some_and(|text| text.contains(['{', '}', '$', '|'])));
+    sampler + count + 2 + separator.map_or(0, |length| length + 2)
+}
+
+/// The head of a variant as SwarmUI has it.
+fn swarm_head(head: &str) -> Option<String> {
+    let Some((count, rest)) = head.split_once("$$") else {
+        return head.is_empty().then(String::new);
+    };
+    let between = match rest.strip_suffix("$$") {
+        Some(" ") => "",
+        Some("," | ", ") | None => ",",
+        Some(_) => return None,
+    };
+    is_count(count).then(|| format!("[{count}{between}]"))
+}
+
+/// Bytes of `2::` before an option.
+fn weight_length(option: &str) -> usize {
+    let rest = option.trim_start();
+    let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let is_weight = number.len() < rest.len() && number.starts_with("::");
+    if is_weight { option.len() - number.len() + 2 } else { 0 }
+}
+
+/// "2", "1-3".
+fn is_count(text: &str) -> bool {
+    text.split('-').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// The opening brackets that are closed: where, by byte; 0 for the others.
@@ -118,15 +351,22 @@ fn ends(text: &str, [opening, closing]: [char; 2]) -> Vec<usize> {
     ends
 }
 
+/// The start of `text`, as far as a name may reach.
+fn near(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default()
+}
+
 /// The end of a form of dynamicprompts that starts at `at`.
 fn dynamic_form(text: &str, at: usize, ends: &[usize]) -> Option<usize> {
     let rest = text.get(at..)?;
+    if text.get(..at).is_some_and(|before| before.ends_with('\\')) {
+        return None;
+    }
     if let Some(name) = rest.strip_prefix("__") {
-        // A name as the wildcards' parser has it, on one line.
-        let line = name.get(..name.find('\n').unwrap_or(name.len()))?;
-        let length = line.find("__").filter(|length| *length > 0)?;
-        let path = line.get(..length)?;
-        return (!path.contains([' ', ','])).then_some(at + 2 + length + 2);
+        let name = near(name);
+        let length = name.find("__").filter(|length| *length > 0)?;
+        // As the parser of wildcards has it.
+        return (!name.get(..length)?.contains(['\n', ','])).then_some(at + 2 + length + 2);
     }
     let open = match rest.as_bytes() {
         [b'{', ..] => at,
@@ -140,7 +380,8 @@ fn dynamic_form(text: &str, at: usize, ends: &[usize]) -> Option<usize> {
 fn swarm_form(text: &str, at: usize, ends: &[usize]) -> Option<usize> {
     let end = ends.get(at).copied().filter(|end| *end > 0)?;
     let inside = text.get(at + 1..end)?;
-    let name = inside.get(..inside.find([':', '['])?)?.trim().to_ascii_lowercase();
+    let head = inside.get(..inside.floor_char_boundary(20))?;
+    let name = head.get(..head.find([':', '['])?)?.trim().to_ascii_lowercase();
     let known = ["random", "wildcard", "wc", "repeat", "setvar", "var", "setmacro", "macro"];
     known.contains(&name.as_str()).then_some(end + 1)
 }
@@ -166,166 +407,9 @@ fn parts<'a>(text: &'a str, brackets: [char; 2], separator: &str) -> Vec<&'a str
     parts
 }
 
-/// Text between SwarmUI's forms, with these as dynamicprompts has them; `None` if one has no counterpart.
-fn dynamic_text(text: &str, set: &mut Set, depth: usize) -> Option<String> {
-    let ends = ends(text, ['<', '>']);
-    let (mut out, mut at) = (String::new(), 0);
-    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
-        match swarm_form(text, at, &ends) {
-            Some(end) => {
-                out.push_str(&dynamic_of(text.get(at..end)?, set, depth)?);
-                at = end;
-            }
-            None if "{}$|".contains(c) || c == '<' && ends.get(at).is_some_and(|end| *end > 0) => return None,
-            None => {
-                out.push(c);
-                at += c.len_utf8();
-            }
-        }
-    }
-    Some(out)
-}
-
-/// A form of SwarmUI as dynamicprompts has it.
-fn dynamic_of(form: &str, set: &mut Set, depth: usize) -> Option<String> {
-    let depth = depth.checked_sub(1)?;
-    let inside = form.strip_prefix('<')?.strip_suffix('>')?;
-    let (name, rest) = inside.split_at(inside.find([':', '['])?);
-    let (option, value) = match rest.strip_prefix('[') {
-        Some(rest) => {
-            let (option, value) = rest.split_once(']')?;
-            (Some(option.trim()), value.strip_prefix(':')?)
-        }
-        None => (None, rest.strip_prefix(':')?),
-    };
-    // How many, and what stands between them.
-    let count = option.map(|option| match option.strip_suffix(',') {
-        Some(count) => (count.trim(), ", "),
-        None => (option, " "),
-    });
-    let is_count =
-        |text: &str| text.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    let head = match count {
-        Some((count, _)) if !is_count(count) => None,
-        Some((count, separator)) => Some(format!("{count}$${separator}$$")),
-        None => Some(String::new()),
-    };
-    match name.trim().to_ascii_lowercase().as_str() {
-        "random" => {
-            let mark = ["||", "|"].into_iter().find(|mark| parts(value, ['<', '>'], mark).len() > 1).unwrap_or(",");
-            let options = parts(value, ['<', '>'], mark);
-            let options: Option<Vec<String>> =
-                options.into_iter().map(|option| dynamic_text(option.trim(), set, depth)).collect();
-            Some(format!("{{{}{}}}", head?, options?.join("|")))
-        }
-        "wildcard" | "wc" if !value.contains([',', '<', '{', '$', '|', '(']) => {
-            let form = format!("__{}__", value.trim());
-            Some(if option.is_some() { format!("{{{}{form}}}", head?) } else { form })
-        }
-        "repeat" => {
-            let times: usize = option?.parse().ok().filter(|times| (1..=20).contains(times))?;
-            let once = dynamic_text(value.trim(), set, depth)?;
-            Some(vec![once; times].join(" "))
-        }
-        name @ ("setvar" | "setmacro") => {
-            let (variable, shows) = match option?.split_once(',') {
-                Some((variable, shows)) => (variable.trim(), !shows.trim().eq_ignore_ascii_case("false")),
-                None => (option?, true),
-            };
-            is_name(variable).then_some(())?;
-            let at_once = if name == "setvar" { "!" } else { "" };
-            if name == "setmacro" {
-                set.lazy.insert(variable.to_owned());
-            }
-            let use_of = if shows { format!("${{{variable}}}") } else { String::new() };
-            Some(format!("${{{variable}={at_once}{}}}{use_of}", dynamic_text(value.trim(), set, depth)?))
-        }
-        "var" | "macro" if is_name(value.trim()) => Some(format!("${{{}}}", value.trim())),
-        _ => None,
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// Text between dynamicprompts' forms, with these as SwarmUI has them; `None` if one has no counterpart.
-fn swarm_text(text: &str, set: &mut Set, depth: usize) -> Option<String> {
-    let ends = ends(text, ['{', '}']);
-    let (mut out, mut at) = (String::new(), 0);
-    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
-        match dynamic_form(text, at, &ends) {
-            Some(end) => {
-                out.push_str(&swarm_of(text.get(at..end)?, set, depth)?);
-                at = end;
-            }
-            // It would be read as another form.
-            None if c == '<' || c == '>' => return None,
-            None => {
-                out.push(c);
-                at += c.len_utf8();
-            }
-        }
-    }
-    Some(out)
-}
-
-/// A form of dynamicprompts as SwarmUI has it.
-fn swarm_of(form: &str, set: &mut Set, depth: usize) -> Option<String> {
-    let depth = depth.checked_sub(1)?;
-    if let Some(name) = form.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")) {
-        let is_plain = !name.starts_with(['~', '!', '@']) && !name.contains(['(', '$', '*', '{']);
-        return is_plain.then(|| format!("<wildcard:{name}>"));
-    }
-    if let Some(inside) = form.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-        let Some((name, value)) = inside.split_once('=') else {
-            let name = inside.trim();
-            let kind = if set.lazy.contains(name) { "macro" } else { "var" };
-            return is_name(name).then(|| format!("<{kind}:{name}>"));
-        };
-        is_name(name).then_some(())?;
-        let (kind, value) = match value.strip_prefix('!') {
-            Some(value) => ("setvar", value),
-            None => ("setmacro", value),
-        };
-        if kind == "setmacro" {
-            set.lazy.insert(name.to_owned());
-        }
-        return Some(format!("<{kind}[{name},false]:{}>", swarm_text(value.trim(), set, depth)?));
-    }
-    let inside = form.strip_prefix('{')?.strip_suffix('}')?;
-    let (head, inside) = match inside.split_once("$$") {
-        Some((count, rest)) => {
-            let (separator, rest) = rest.split_once("$$").unwrap_or((",", rest));
-            let between = match separator {
-                " " => "",
-                "," | ", " => ",",
-                _ => return None,
-            };
-            let is_count = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-            count.split('-').all(is_count).then_some(())?;
-            (format!("[{count}{between}]"), rest)
-        }
-        None => (String::new(), inside),
-    };
-    if inside.starts_with(['~', '!', '@']) {
-        return None;
-    }
-    let mut options = Vec::new();
-    for option in parts(inside, ['{', '}'], "|") {
-        let digits = option.trim_start().trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        if digits.len() < option.trim_start().len() && digits.starts_with("::") {
-            return None;
-        }
-        options.push(swarm_text(option.trim(), set, depth)?);
-    }
-    Some(format!("<random{head}:{}>", options.join("||")))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::Dialect::{A1111, Comfy, NovelAi, Swarm};
+    use super::Dialect::{A1111, Comfy, Compel, NovelAi, Swarm};
     use super::*;
     use crate::prompt::dialect::convert;
     use proptest::prelude::*;
@@ -354,6 +438,35 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_inside_of_a_choice_is_turned_too() {
+        check(A1111, Compel, "{(red:1.3)|blue} (fox:1.2)", "{(red)1.3|blue} (fox)1.2");
+        check(A1111, Comfy, "{[sad]|happy} [fox]", "{(sad:0.9091)|happy} (fox:0.9091)");
+        check(A1111, Swarm, "{[cat:dog:0.5]|fox}", "<random:<fromto[0.5]:cat||dog>||fox>");
+        check(A1111, Swarm, "{<lora:x:1>|b}", "<random:<lora:x:1>||b>");
+        check(Swarm, Compel, "<random:(a:1.3)||b>", "{(a)1.3|b}");
+        check(A1111, Compel, "{2$$, $$(a:1.2)|0.5::(b:1.2)}", "{2$$, $$(a)1.2|0.5::(b)1.2}");
+        check(A1111, Swarm, "{a|{2$$b|c}}", "<random:a||<random[2,]:b||c>>");
+        check(A1111, Swarm, "{red, blue} {subject}", "red, blue subject");
+        check(A1111, Swarm, "${x=a}${x=!b}${x}", "<setmacro[x,false]:a><setvar[x,false]:b><var:x>");
+        check(A1111, Swarm, "__a b__", "<wildcard:a b>");
+        check(Comfy, A1111, r"a \{b c", r"a \\{b c");
+    }
+
+    #[test]
+    fn hostile_texts_take_linear_time_and_room() {
+        let repeats = format!("{}x{}", "<repeat[20]:".repeat(30), ">".repeat(30));
+        assert!(convert(Swarm, A1111, &repeats).0.len() < 1_000_000);
+        for text in ["_", "<", "{", "<random:", "__a", "{a|", "\u{e000}{a|b}"] {
+            for closing in ["", ">", "}"] {
+                let text = format!("{}{}", text.repeat(100_000 / text.len()), closing.repeat(50_000));
+                for (from, to) in [(A1111, Swarm), (Swarm, A1111), (A1111, Compel)] {
+                    assert!(convert(from, to, &text).0.len() < 10_000_000);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_has_no_counterpart_is_said() {
         for (from, to, text) in [
             (A1111, NovelAi, "a {b|c}"),
@@ -362,7 +475,11 @@ mod tests {
             (A1111, Swarm, "%{a ... b$$c}"),
             (Swarm, A1111, "<repeat[1-3]:x>"),
             (Swarm, A1111, "<wildcard:a,not=b>"),
-            (Swarm, A1111, "<random:a|<fromto[3]:b,c>>"),
+            (Swarm, A1111, "<random:@home||b>"),
+            (Swarm, A1111, "<random:2::a||b>"),
+            (Swarm, A1111, "<random:1-5>"),
+            (A1111, Compel, "{[a:b:3]|c}"),
+            (A1111, Swarm, "\u{e000} {a|b}"),
         ] {
             let (written, remarks) = convert(from, to, text);
             assert_eq!((remarks.len(), remarks[0].code), (1, "not-in-dialect"), "{text}");
@@ -379,7 +496,7 @@ mod tests {
             let dialect = Dialect::ALL[which];
             let (marked, draws) = take(dialect, &text);
             prop_assert_eq!(marked.len(), text.len());
-            prop_assert_eq!(draws.put_back(dialect, &marked).0, text);
+            prop_assert_eq!(draws.put_back(dialect, &marked, &mut Turning::new(&text)).0, text);
         }
     }
 }

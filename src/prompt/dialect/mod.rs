@@ -126,6 +126,11 @@ pub fn explain(dialect: Dialect, text: &str, steps: u32) -> Explanation {
 /// A prompt of one dialect in another one, and what could not be kept. Weights are written with at most four decimals. What is
 /// left to chance (dynamicprompts' variants, wildcards and variables; SwarmUI's forms for these) is kept to be drawn.
 pub fn convert(from: Dialect, to: Dialect, text: &str) -> (String, Vec<Diagnostic>) {
+    convert_in(from, to, text, &mut draws::Turning::new(text))
+}
+
+/// The same inside of what is drawn.
+fn convert_in(from: Dialect, to: Dialect, text: &str, turning: &mut draws::Turning) -> (String, Vec<Diagnostic>) {
     let (marked, draws) = draws::take(from, text);
     let (tree, mut diagnostics) = read(from, &marked);
     let mut tree = tree.with_short_weights(&write::signed(to));
@@ -135,7 +140,7 @@ pub fn convert(from: Dialect, to: Dialect, text: &str) -> (String, Vec<Diagnosti
     }
     let (written, more) = write(to, &tree);
     diagnostics.extend(more);
-    let (written, more) = draws.put_back(to, &written);
+    let (written, more) = draws.put_back(to, &written, turning);
     diagnostics.extend(more);
     diagnostic::tidy(&mut diagnostics);
     (written, diagnostics)

@@ -62,11 +62,18 @@ fn kind(classes: &[(String, Vec<String>)]) -> ClassTexts {
     let (mut sentences, mut all) = (0, 0);
     for (class, texts) in classes {
         let name = class.to_lowercase().replace('_', " ");
-        let is_sentence = |text: &&String| text.trim_end().ends_with('.') || text.to_lowercase().contains(&name);
+        let is_sentence = |text: &&String| text.trim_end().ends_with('.') || names(text, &name);
         sentences += texts.iter().filter(is_sentence).count();
         all += texts.len();
     }
     if sentences * 2 > all { ClassTexts::Sentences } else { ClassTexts::Descriptors }
+}
+
+/// Whether a word of `text` begins with `name`: "cats" with "cat".
+fn names(text: &str, name: &str) -> bool {
+    let text = text.to_lowercase();
+    let starts = |at: usize| !text.get(..at).is_some_and(|before| before.ends_with(char::is_alphanumeric));
+    !name.is_empty() && text.match_indices(name).any(|(at, _)| starts(at))
 }
 
 /// Writes a file for each set of this kind.

@@ -285,8 +285,8 @@ impl<'a> Parser<'a> {
         let mut at = from;
         while let Some(comma) = self.find_outside(at, to, ",") {
             let mut open = self.part(at, comma).match_indices('(').map(|(length, _)| at + length);
-            let around = open.find_map(|open| self.end_of(open).filter(|end| *end > comma));
-            match around.filter(|end| *end < to && self.part(end + 1, to).starts_with("__")) {
+            let is_wildcard = |end: &usize| *end > comma && *end < to && self.part(*end + 1, to).starts_with("__");
+            match open.find_map(|open| self.end_of(open).filter(is_wildcard)) {
                 Some(end) => at = end + 1,
                 None => return comma,
             }

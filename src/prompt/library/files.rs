@@ -32,10 +32,14 @@ pub(super) fn read(path: &str, text: &str) -> (Library, Vec<Warning>) {
         ("wildcards", "txt" | "yaml" | "yml" | "json") => (library.wildcards, warnings) = wildcards::read(inside, text),
         ("classes", "txt") => library.classes.push(named(stem, text)),
         ("templates", "txt") if path.starts_with("zero_shot/") => library.zero_shot.push(named(stem, text)),
-        ("prompts" | "descriptors", "json") => {
+        ("prompts" | "sentences" | "descriptors", "json") => {
             (library.class_prompts, warnings) = class_prompts::read(&title(stem), text);
-            let texts = if kind == "prompts" { ClassTexts::Sentences } else { ClassTexts::Descriptors };
-            library.class_prompts.iter_mut().for_each(|set| set.texts = texts);
+            let texts = match kind {
+                "sentences" => Some(ClassTexts::Sentences),
+                "descriptors" => Some(ClassTexts::Descriptors),
+                _ => None,
+            };
+            library.class_prompts.iter_mut().for_each(|set| set.texts = texts.unwrap_or(set.texts));
         }
         _ => {}
     }

@@ -172,8 +172,8 @@ fn described(class: &str, feature: &str) -> String {
     let lower = feature.to_lowercase();
     let starts = |words: &[&str]| words.iter().any(|word| lower.starts_with(word));
     let link = match () {
-        () if starts(&["a ", "an ", "used"]) => "which is ",
-        () if starts(&["has", "often", "typically", "may", "can"]) => "which ",
+        () if starts(&["a ", "an ", "used "]) => "which is ",
+        () if starts(&["has ", "often ", "typically ", "may ", "can "]) => "which ",
         () => "which has ",
     };
     format!("{class}, {link}{feature}")

@@ -248,7 +248,7 @@ impl Shelf {
         }
     }
 
-    pub(super) fn library(&self) -> &Library {
+    pub(super) fn library(&self) -> &Arc<Library> {
         &self.library
     }
 

@@ -6,7 +6,7 @@ use crate::job::sampling::Sampling;
 use crate::prompt::library::Settings;
 use crate::prompt::modifier;
 use crate::prompt::stack::Applied;
-use crate::prompt::template::own_texts_line;
+use crate::prompt::template::{own_texts, own_texts_line};
 use crate::workbench::Workbench;
 use crate::workbench::notices::Level;
 
@@ -29,14 +29,10 @@ impl Workbench {
     pub(super) fn use_class_texts(&mut self, name: &str) {
         let Some(set) = self.shelf.library.class_prompts.iter().find(|set| set.name == name) else { return };
         let classes = set.classes.iter().map(|(class, _)| class.as_str()).collect::<Vec<_>>().join("\n");
-        let mut templates = self.document().templates.trim_end().to_owned();
+        // Another set's texts are for other classes.
+        let kept = self.document().templates.lines().filter(|line| own_texts(line).is_none());
         let line = own_texts_line(name);
-        if !templates.lines().any(|known| known.trim() == line) {
-            if !templates.is_empty() {
-                templates.push('\n');
-            }
-            templates.push_str(&line);
-        }
+        let templates = kept.chain([line.as_str()]).collect::<Vec<_>>().join("\n");
         self.history.end_run();
         self.history.begin_gesture();
         self.edit(Edit::SetText { field: TextField::Classes, text: classes });
