@@ -72,18 +72,26 @@ pub fn zero_shot(
 
 /// The texts of the last sets and classes that were asked for: there may be tens of thousands.
 #[derive(Debug, Default)]
-pub struct KnownTexts(Vec<(Arc<Library>, String, Vec<String>, Arc<Vec<Vec<String>>>)>);
+pub struct KnownTexts(Vec<KnownSet>);
+
+#[derive(Debug)]
+struct KnownSet {
+    library: Arc<Library>,
+    name: String,
+    classes: Vec<String>,
+    texts: Arc<Vec<Vec<String>>>,
+}
 
 impl KnownTexts {
     fn of(&mut self, library: &Arc<Library>, name: &str, classes: &[String]) -> Result<Arc<Vec<Vec<String>>>, String> {
-        self.0.retain(|(of, ..)| Arc::ptr_eq(of, library));
-        let is_known = |(_, set, of, _): &&(_, String, Vec<String>, _)| set == name && of == classes;
-        if let Some((.., texts)) = self.0.iter().find(is_known) {
-            return Ok(texts.clone());
+        self.0.retain(|known| Arc::ptr_eq(&known.library, library));
+        if let Some(known) = self.0.iter().find(|known| known.name == name && known.classes == classes) {
+            return Ok(known.texts.clone());
         }
         let texts = Arc::new(class_texts(library, name, classes)?);
         self.0.truncate(MOST_SETS - 1);
-        self.0.insert(0, (library.clone(), name.to_owned(), classes.to_vec(), texts.clone()));
+        let (library, name, classes) = (library.clone(), name.to_owned(), classes.to_vec());
+        self.0.insert(0, KnownSet { library, name, classes, texts: texts.clone() });
         Ok(texts)
     }
 }

@@ -136,8 +136,8 @@ impl Turning {
         self.depth = self.depth.checked_sub(1)?;
         let turned = match (from, to) {
             (_, Dialect::NovelAi) => None,
-            (Dialect::Swarm, _) => self.from_swarm(form, to),
-            _ => self.from_dynamic(form, from, to),
+            (Dialect::Swarm, _) => self.of_swarm(form, to),
+            _ => self.of_dynamic(form, from, to),
         };
         self.depth += 1;
         turned
@@ -158,7 +158,7 @@ impl Turning {
     }
 
     /// A form of dynamicprompts as another dialect has it.
-    fn from_dynamic(&mut self, form: &str, from: Dialect, to: Dialect) -> Option<String> {
+    fn of_dynamic(&mut self, form: &str, from: Dialect, to: Dialect) -> Option<String> {
         let is_swarm = to == Dialect::Swarm;
         if let Some(name) = form.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")) {
             let is_plain = !name.starts_with(['~', '!', '@']) && !name.contains(['(', '$', '*', '{']);
@@ -226,7 +226,7 @@ impl Turning {
     }
 
     /// A form of SwarmUI as dynamicprompts has it, the words as `to` has them.
-    fn from_swarm(&mut self, form: &str, to: Dialect) -> Option<String> {
+    fn of_swarm(&mut self, form: &str, to: Dialect) -> Option<String> {
         let inside = form.strip_prefix('<')?.strip_suffix('>')?;
         let (name, rest) = inside.split_at(inside.find([':', '['])?);
         let (option, value) = match rest.strip_prefix('[') {
