@@ -1,7 +1,7 @@
 //! How soon a large model lets others work: time from a cancel to its event, and from a question of the lens (built-in CLIP, a new
 //! phrase each time) to its answer, at moments spread over the steps of a picture that is being made.
 //!
-//! `cargo bench --bench answers -- MODEL [f32|bf16]`; the model's pictures are of its own size, else 512x512. Times are those of the
+//! `cargo bench --bench answers -- MODEL [f32|bf16]`; pictures of 512x512. Times are those of the
 //! clock, with as many threads as there are cores, as in the window.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -17,8 +17,10 @@ use maquette::job::spec::{GenerateSpec, HeatmapMethod, HeatmapSpec, MarkedPictur
 use maquette::job::{JobSpec, ModelRef};
 use maquette::store::samples;
 
-/// Cancels, and questions to the lens.
+/// Questions to the lens.
 const ROUNDS: u32 = 30;
+/// Cancels; the picture begins anew after each.
+const CANCELS: u32 = 10;
 /// The moments are spread over this time.
 const SPREAD: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -50,7 +52,7 @@ fn main() {
     }
     print("lens, from question to answer", answers);
     let mut cancels = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..CANCELS {
         std::thread::sleep(moment(round));
         let asked = Instant::now();
         engine.cancel(picture);

@@ -101,11 +101,7 @@ fn class_texts(files: &[PathBuf]) -> Result<Vec<ClassPrompts>, Failure> {
 }
 
 fn texts_of(set: &ClassPrompts, classes: &[String]) -> Result<OwnTexts, Failure> {
-    let by_class = set.texts_of(classes).map_err(|missing| {
-        let first: Vec<&str> = missing.iter().take(5).map(String::as_str).collect();
-        let more = if missing.len() > 5 { format!(" and {} more", missing.len() - 5) } else { String::new() };
-        Failure::BadInput(format!("\"{}\" has no texts for these classes: {}{more}", set.name, first.join(", ")))
-    })?;
+    let by_class = set.texts_of(classes).map_err(Failure::BadInput)?;
     Ok(OwnTexts { name: own_texts_line(&set.name), by_class: Arc::new(by_class) })
 }
 

@@ -103,7 +103,7 @@ struct Lexer<'a> {
 }
 
 /// What a bracket looks like.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Shape {
     Round,
     Square,
@@ -298,7 +298,7 @@ impl Lexer<'_> {
 }
 
 /// The start of `text`, as far as a name may reach.
-fn near(text: &str) -> &str {
+pub(super) fn near(text: &str) -> &str {
     let mut end = text.len().min(LONGEST_NAME);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -102,11 +102,7 @@ fn class_texts(library: &Library, name: &str, classes: &[String]) -> Result<Vec<
         let there = if names.is_empty() { "none yet: import a file of CuPL".to_owned() } else { names.join(", ") };
         return Err(format!("the library has no texts named \"{name}\"; there is {there}"));
     };
-    set.texts_of(classes).map_err(|missing| {
-        let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
-        let first: Vec<&str> = missing.iter().take(3).map(String::as_str).collect();
-        format!("\"{name}\" has no texts for {}{more}; take these classes out, or that template", first.join(", "))
-    })
+    set.texts_of(classes).map_err(|why| format!("{why}; take these classes out, or that template"))
 }
 
 /// The request for the tokens of prompt and negative prompt at a step, given what templates and choices made of them.

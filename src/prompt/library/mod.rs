@@ -146,14 +146,16 @@ impl ClassPrompts {
     /// Features become texts as Menon and Vondrick 2022 have it: "hen, which has a long tail".
     ///
     /// # Errors
-    /// The classes that have no texts here.
-    pub fn texts_of(&self, classes: &[String]) -> Result<Vec<Vec<String>>, Vec<String>> {
+    /// Which classes have no texts here, as a person would say it.
+    pub fn texts_of(&self, classes: &[String]) -> Result<Vec<Vec<String>>, String> {
         let key = |name: &str| name.trim().replace('_', " ").to_lowercase();
         let known: BTreeMap<String, &Vec<String>> =
             self.classes.iter().map(|(class, texts)| (key(class), texts)).collect();
         let missing: Vec<String> = classes.iter().filter(|class| !known.contains_key(&key(class))).cloned().collect();
         if !missing.is_empty() {
-            return Err(missing);
+            let more = if missing.len() > 5 { format!(" and {} more", missing.len() - 5) } else { String::new() };
+            let first: Vec<&str> = missing.iter().take(5).map(String::as_str).collect();
+            return Err(format!("\"{}\" has no texts for {}{more}", self.name, first.join(", ")));
         }
         let of = |class: &String| {
             let texts = known.get(&key(class)).copied().cloned().unwrap_or_default();
@@ -329,7 +331,7 @@ mod tests {
             set.texts_of(&names(&["Ox", "Sea_Lion"])),
             Ok(vec![names(&["An ox.", "Two horns."]), names(&["A seal."])])
         );
-        assert_eq!(set.texts_of(&names(&["ox", "hen", "emu"])), Err(names(&["hen", "emu"])));
+        assert_eq!(set.texts_of(&names(&["ox", "hen", "emu"])), Err("\"\" has no texts for hen, emu".to_owned()));
         let set = of(ClassTexts::Descriptors, &[("hen", &["a small bird", "often brown", "two legs"])]);
         let texts = ["hen, which is a small bird", "hen, which often brown", "hen, which has two legs"];
         assert_eq!(set.texts_of(&names(&["hen"])), Ok(vec![names(&texts)]));

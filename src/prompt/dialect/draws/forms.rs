@@ -1,7 +1,6 @@
 //! Where forms that are left to chance begin and end, and what they are made of.
 
-/// Bytes in which a form's name ends.
-const LONGEST_NAME: usize = 400;
+use crate::prompt::highlight::near;
 
 /// Whether a bar stands in no bracket of dynamicprompts.
 pub(super) fn has_bar(text: &str) -> bool {
@@ -65,11 +64,6 @@ pub(super) fn ends(text: &str, [opening, closing]: [char; 2]) -> Vec<usize> {
         }
     }
     ends
-}
-
-/// The start of `text`, as far as a name may reach.
-pub(super) fn near(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(LONGEST_NAME)).unwrap_or_default()
 }
 
 /// The end of a form of dynamicprompts that starts at `at`.
