@@ -427,6 +427,22 @@ fn what_is_no_model_does_not_pass_the_check() {
 }
 
 #[test]
+fn without_a_judge_the_check_measures_the_rest_and_says_so() {
+    let folder = Folder::new();
+    let judge = text(&folder.path("judge"));
+    refused(&["models", "check", "builtin", "--judge", &judge], "judge", &folder.path("judge"));
+    let report = json(&["models", "check", "builtin", "--scenes", "2", "--json"]);
+    let measured: Vec<&str> =
+        report["figures"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    for name in ["zero_shot_top1", "lens_iou", "autoencoder_psnr_db", "picture_cpu_seconds"] {
+        assert!(measured.contains(&name), "{measured:?}");
+    }
+    let has_judge = !report["judge"].is_null();
+    assert_eq!(report["not_measured"].as_array().unwrap().is_empty(), has_judge);
+    assert_eq!(measured.contains(&"generated_thing"), has_judge);
+}
+
+#[test]
 fn empty_and_enormous_prompts_work_up_to_a_bound() {
     let folder = Folder::new();
     let out = text(&folder.path("out.png"));

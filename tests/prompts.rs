@@ -233,6 +233,7 @@ fn dynamicprompts_samplers() {
     check_all("A {red|green} {@ball|car}", &["A red ball", "A green car"]);
     check_all("A {red|{@green|blue}} {@ball|car}", &["A red ball", "A green car"]);
     check_all("{test1|test2} __@colors-cold__", &["test1 blue", "test2 green"]);
+    assert_eq!(draw("{@a|b}", Method::Combinatorial, 3).prompts, ["a", "b", "a"]);
     let colors = "A {red|blue|green|yellow} {@ball|{!car|bike}}";
     check_all(colors, &["A red ball", "A blue car", "A green ball", "A yellow bike"]);
     let cycle = |template: &str, count| draw(template, Method::Cyclical, count).prompts;

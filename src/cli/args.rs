@@ -294,6 +294,9 @@ pub(super) struct Check {
     /// Start of the random numbers that scenes and prompts are drawn with
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
+    /// Folder of a trained judge, which recognises what generated pictures show
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) judge: Option<PathBuf>,
     /// A JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,

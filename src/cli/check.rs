@@ -12,7 +12,7 @@ pub(super) fn run(args: &Check, session: &mut Session, options: &EngineOptions) 
     if args.model != ModelRef::builtin().0 {
         return super::models::check(&args.model, args.json, options);
     }
-    let spec = CheckQualitySpec { scenes: args.scenes, seed: args.seed };
+    let spec = CheckQualitySpec { scenes: args.scenes, seed: args.seed, judge: args.judge.clone() };
     let output = session.run(JobSpec::CheckQuality(spec))?;
     let JobOutput::Quality(report) = &*output else { return Err(wrong_answer()) };
     if args.json {
@@ -33,8 +33,16 @@ fn print_table(report: &QualityReport) {
         let mark = if figure.asked.is_met(figure.value) { "" } else { "  missed" };
         say!("{:width$}  {:8.3}  {asked:>10}  {:6}{mark}", figure.name, figure.value, figure.count);
     }
-    let JudgeAccuracy { count, thing, style, background, effect, .. } = &report.judge;
-    let JudgeAccuracy { two_things_present, two_things_sides, inpaint_thing, .. } = &report.judge;
+    let Some(judge) = &report.judge else {
+        say!(
+            "\nNot measured, for want of a judge of generated pictures: {}. Train one (assets/models/train/train_judge.py) and name \
+             its folder with --judge.",
+            report.not_measured.join(", ")
+        );
+        return;
+    };
+    let JudgeAccuracy { count, thing, style, background, effect, .. } = judge;
+    let JudgeAccuracy { two_things_present, two_things_sides, inpaint_thing, .. } = judge;
     say!("\nThe judge of the generated pictures, on {count} real scenes of each kind:");
     say!(
         "thing {thing:.3}, style {style:.3}, background {background:.3}, effect {effect:.3}, two things present \

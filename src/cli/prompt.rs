@@ -13,7 +13,7 @@ use super::session::{Failure, say};
 use crate::prompt::diagnostic::{Diagnostic, Severity};
 use crate::prompt::dialect::{self, Dialect};
 use crate::prompt::emphasis::Fragment;
-use crate::prompt::expand::{Method, Wanted, expand};
+use crate::prompt::expand::{Method, Wanted, expand, is_endless};
 use crate::prompt::lint;
 use crate::prompt::network::ExtraNetwork;
 use crate::prompt::stages::{Stretch, StretchPart};
@@ -250,14 +250,14 @@ fn run_expand(args: &Expand) -> Result<(), Failure> {
     }
     // Seeds fit into what JSON readers take for a whole number.
     let seed = args.seed.unwrap_or_else(|| rand::random::<u64>() >> 12);
-    let default = if args.all { MOST_COMBINATIONS } else { 1 };
+    let default = if args.all && !is_endless(&args.text) { MOST_COMBINATIONS } else { 1 };
     let wanted = Wanted {
         method: if args.all { Method::Combinatorial } else { Method::Random },
         seed,
         count: args.count.unwrap_or(default) as usize,
     };
     let expansion = expand(&args.text, &wildcards, wanted);
-    if args.all && args.count.is_none() && expansion.prompts.len() >= wanted.count {
+    if args.all && args.count.is_none() && expansion.prompts.len() >= MOST_COMBINATIONS as usize {
         eprintln!("warning: there are more; only the first {MOST_COMBINATIONS} are made (--count asks for more)");
     }
     if args.json {

@@ -168,20 +168,18 @@ impl CandleBackend {
     }
 
     fn check_quality(&self, spec: &CheckQualitySpec, cx: &TaskCx<'_>) -> Result<JobOutput, JobError> {
-        let judge = Judge::load(&registry::judge(), self.dtype, &self.device).map_err(|error| match error {
-            ModelError::MissingFile { .. } => JobError::ModelMissing {
-                model: "the judge".to_owned(),
-                reason: "this build has no weights for it; put them into assets/models/judge and build again"
-                    .to_owned(),
-            },
-            error => job_error("Loading the judge", error),
-        })?;
+        let own = spec.judge.clone().map(ModelFiles::Folder);
+        let judge = match Judge::load(own.as_ref().unwrap_or(&registry::judge()), self.dtype, &self.device) {
+            Ok(judge) => Some(judge),
+            Err(ModelError::MissingFile { .. }) if own.is_none() => None,
+            Err(error) => return Err(job_error("Loading the judge", error)),
+        };
         let builtin = ModelRef::builtin();
         let (clip, diffusion) = (self.clip(&builtin, cx)?, self.diffusion(&builtin, cx)?);
         let subjects = Subjects {
             clip: &clip,
             diffusion: &diffusion,
-            judge: &judge,
+            judge: judge.as_ref(),
             model_bytes: registry::shipped_bytes(),
             cpu_seconds,
         };

@@ -89,7 +89,7 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
             scenes: spec.scenes,
             seed: spec.seed,
             figures: vec![Figure::new("zero_shot_top1", 0.9, Bound::AtLeast(0.92), spec.scenes)],
-            judge: JudgeAccuracy {
+            judge: Some(JudgeAccuracy {
                 count: spec.scenes,
                 thing: 0.9,
                 style: 0.9,
@@ -98,7 +98,8 @@ pub fn plausible_output(spec: &JobSpec, cx: &TaskCx<'_>) -> Result<JobOutput, Jo
                 two_things_present: 0.9,
                 two_things_sides: 0.9,
                 inpaint_thing: 0.9,
-            },
+            }),
+            not_measured: Vec::new(),
         }),
     })
 }

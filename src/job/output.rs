@@ -284,6 +284,8 @@ pub struct QualityReport {
     pub seed: u64,
     /// The figures.
     pub figures: Vec<Figure>,
-    /// What the figures of generated pictures rest on.
-    pub judge: JudgeAccuracy,
+    /// What the figures of generated pictures rest on; `None` if there was no judge.
+    pub judge: Option<JudgeAccuracy>,
+    /// Names of figures that need a judge, if there was none.
+    pub not_measured: Vec<String>,
 }

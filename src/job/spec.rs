@@ -1,5 +1,6 @@
 //! The requests. One value each, holding everything that the result depends on.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -297,4 +298,6 @@ pub struct CheckQualitySpec {
     pub scenes: u32,
     /// Start of the random numbers that the scenes and prompts are drawn with.
     pub seed: u64,
+    /// Folder of the judge of generated pictures; that of the program if there is none.
+    pub judge: Option<PathBuf>,
 }

@@ -20,8 +20,8 @@ pub struct Subjects<'a> {
     pub clip: &'a Clip,
     /// The diffusion model.
     pub diffusion: &'a Diffusion,
-    /// Says what generated pictures show.
-    pub judge: &'a Judge,
+    /// Says what generated pictures show; without it they are not judged.
+    pub judge: Option<&'a Judge>,
     /// Bytes of all models in the program.
     pub model_bytes: u64,
     /// Processor time of the process so far.
@@ -35,15 +35,26 @@ pub struct Subjects<'a> {
 /// If the task is cancelled, a built-in file is damaged, or the tensor library fails.
 pub fn measure(spec: &CheckQualitySpec, subjects: &Subjects<'_>, cx: &TaskCx<'_>) -> Result<QualityReport> {
     let check = Check { spec, subjects, maker: SceneMaker::load()?, cx };
-    check.same_world()?;
+    if let Some(judge) = subjects.judge {
+        check.same_world(judge)?;
+    }
     let mut figures = looking::figures(&check)?;
-    let (of_pictures, judge) = making::figures(&check)?;
-    figures.extend(of_pictures);
+    figures.push(making::autoencoder(&check)?);
+    let mut accuracy = None;
+    if let Some(judge) = subjects.judge {
+        let (of_pictures, of_scenes) = making::judged(&check, judge)?;
+        figures.extend(of_pictures);
+        accuracy = Some(of_scenes);
+    }
     let mebibytes =
         (subjects.model_bytes + world::packed_bytes() + drawings::packed_bytes()) as f64 / f64::from(1 << 20);
     figures.push(Figure::new("shipped_mebibytes", mebibytes, Bound::AtMost(64.0), 1));
     figures.push(making::picture_cpu_seconds(&check)?);
-    Ok(QualityReport { scenes: spec.scenes, seed: spec.seed, figures, judge })
+    let not_measured = match accuracy {
+        Some(_) => Vec::new(),
+        None => making::JUDGED.map(|(name, _)| name.to_owned()).to_vec(),
+    };
+    Ok(QualityReport { scenes: spec.scenes, seed: spec.seed, figures, judge: accuracy, not_measured })
 }
 
 /// A measurement under way.
@@ -89,17 +100,16 @@ impl Check<'_> {
     }
 
     /// The judge's heads must be lists of this world, in its order.
-    fn same_world(&self) -> Result<()> {
+    fn same_world(&self, judge: &Judge) -> Result<()> {
         let (world, none) = (self.maker.world(), "");
-        let Heads { thing, style, background, effect } = self.subjects.judge.heads();
+        let Heads { thing, style, background, effect } = judge.heads();
         let things = world.things.iter().map(|thing| thing.name.as_str()).chain([none]);
         let effects = world.effects.iter().map(|effect| effect.name.as_str()).chain([none]);
         let is_same = things.eq(thing.iter().map(String::as_str))
             && world.styles.iter().map(|style| &style.name).eq(style)
             && world.backgrounds().into_iter().eq(background.iter().map(String::as_str))
             && effects.eq(effect.iter().map(String::as_str));
-        let other =
-            || ModelError::BadInput("the judge of this build knows another world than its scenes are of".into());
+        let other = || ModelError::BadInput("the judge knows another world than this program's scenes are of".into());
         is_same.then_some(()).ok_or_else(other)
     }
 }

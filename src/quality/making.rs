@@ -15,30 +15,33 @@ use crate::job::output::{Bound, Figure, JudgeAccuracy};
 use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::models::error::{ModelError, Result};
-use crate::models::judge::Verdict;
+use crate::models::judge::{Judge, Verdict};
 
 /// How far a mask reaches beyond the thing that it covers, in pixels.
 const MASK_MARGIN: f32 = 5.0;
 /// Pictures that are timed; the fastest counts.
 const TIMED: u32 = 3;
 
-/// The figures, and how well the judge does on real scenes.
-pub(super) fn figures(check: &Check<'_>) -> Result<(Vec<Figure>, JudgeAccuracy)> {
-    let psnr = autoencoder(check)?;
-    let accuracy = judge_itself(check)?;
-    let plain = pictures_of_one(check)?;
-    let pairs = pictures_of_two(check)?;
-    let found = vec![
-        psnr,
-        plain.thing.figure("generated_thing", 0.85),
-        plain.style.figure("generated_style", 0.9),
-        plain.background.figure("generated_background", 0.95),
-        pictures_with_effects(check)?.figure("generated_effect", 0.85),
-        pairs.present.figure("two_things_present", 0.65),
-        pairs.on_sides.figure("two_things_sides", 0.55),
-        inpainting(check)?.figure("inpaint_thing", 0.75),
-    ];
-    Ok((found, accuracy))
+/// The figures of generated pictures, and the least that is asked of each.
+pub(super) const JUDGED: [(&str, f64); 7] = [
+    ("generated_thing", 0.85),
+    ("generated_style", 0.9),
+    ("generated_background", 0.95),
+    ("generated_effect", 0.85),
+    ("two_things_present", 0.65),
+    ("two_things_sides", 0.55),
+    ("inpaint_thing", 0.75),
+];
+
+/// The figures of generated pictures, and how well the judge does on real scenes.
+pub(super) fn judged(check: &Check<'_>, judge: &Judge) -> Result<(Vec<Figure>, JudgeAccuracy)> {
+    let accuracy = judge_itself(check, judge)?;
+    let OfOne { thing, style, background } = pictures_of_one(check, judge)?;
+    let effect = pictures_with_effects(check, judge)?;
+    let OfTwo { present, on_sides } = pictures_of_two(check, judge)?;
+    let tallies = [thing, style, background, effect, present, on_sides, inpainting(check, judge)?];
+    let figures = JUDGED.into_iter().zip(tallies).map(|((name, least), tally)| tally.figure(name, least));
+    Ok((figures.collect(), accuracy))
 }
 
 /// Whole processor seconds of a picture with guidance.
@@ -54,7 +57,7 @@ pub(super) fn picture_cpu_seconds(check: &Check<'_>) -> Result<Figure> {
 }
 
 /// The mean over scenes of their peak signal-to-noise ratio in decibels, after encoding and decoding.
-fn autoencoder(check: &Check<'_>) -> Result<Figure> {
+pub(super) fn autoencoder(check: &Check<'_>) -> Result<Figure> {
     let (mut r, mut sum, count) = (check.random("autoencoder"), 0.0, check.scenes().div_ceil(2));
     check.each("Autoencoder", count, |cx| {
         let scene = check.maker.scene(&mut r, Asked { effect: None, ..plain(None) })?;
@@ -69,10 +72,6 @@ fn psnr(a: &Picture, b: &Picture) -> f64 {
     let mean = a.rgb().iter().zip(b.rgb()).map(square).sum::<f64>() / a.rgb().len().max(1) as f64;
     // Equal pictures have no finite ratio; one step in one value of a large picture is as near as bytes come.
     10.0 * (255.0 * 255.0 / mean.max(1e-6)).log10()
-}
-
-fn look(check: &Check<'_>, picture: &Picture, cx: &TaskCx<'_>) -> Result<Verdict> {
-    check.subjects.judge.look(picture, cx)
 }
 
 /// How many pictures of one thing show what was asked for.
@@ -106,7 +105,7 @@ impl OfTwo {
 }
 
 /// The judge on scenes instead of generated pictures: more than this cannot be expected of any model.
-fn judge_itself(check: &Check<'_>) -> Result<JudgeAccuracy> {
+fn judge_itself(check: &Check<'_>, judge: &Judge) -> Result<JudgeAccuracy> {
     let (mut one, mut two, mut effect, mut inside) =
         (OfOne::default(), OfTwo::default(), Tally::default(), Tally::default());
     let mut r = check.random("judge");
@@ -114,11 +113,11 @@ fn judge_itself(check: &Check<'_>) -> Result<JudgeAccuracy> {
         let scene = check.maker.scene(&mut r, plain(Some(Kind::One)))?;
         let Scene { style, background, .. } = scene;
         let thing = scene.things.first().map_or(0, |(thing, _)| *thing);
-        one.add(&look(check, &scene.picture, cx)?, thing, Look { style, background, effect: None });
+        one.add(&judge.look(&scene.picture, cx)?, thing, Look { style, background, effect: None });
         let scene = check.maker.scene(&mut r, Asked { effect: Some(true), ..plain(Some(Kind::One)) })?;
-        effect.add(Some(best(&look(check, &scene.picture, cx)?.effect)) == scene.effect);
+        effect.add(Some(best(&judge.look(&scene.picture, cx)?.effect)) == scene.effect);
         let scene = check.maker.scene(&mut r, plain(Some(Kind::Pair)))?;
-        let (verdict, [(first, place), (second, other)]) = (look(check, &scene.picture, cx)?, pair_of(&scene)?);
+        let (verdict, [(first, place), (second, other)]) = (judge.look(&scene.picture, cx)?, pair_of(&scene)?);
         let (a, b) = (place.center(), other.center());
         two.add(&verdict, [first, second], (b.x - a.x).abs() > (b.y - a.y).abs());
         inside.add(thing_inside(&verdict, &mask_over(place, &scene.picture, &mut r)) == first);
@@ -140,30 +139,30 @@ fn pair_of(scene: &Scene) -> Result<[(usize, ImageRect); 2]> {
     scene.things.clone().try_into().map_err(|_| ModelError::BadInput("a scene of two things has another number".into()))
 }
 
-fn pictures_of_one(check: &Check<'_>) -> Result<OfOne> {
+fn pictures_of_one(check: &Check<'_>, judge: &Judge) -> Result<OfOne> {
     let (mut r, mut tallies) = (check.random("generated"), OfOne::default());
     check.each("Generating one thing", check.pictures(), |cx| {
         let (names, asked) = check.maker.choose(&mut r, Kind::One, Combinations::All);
         let picture = picture_of(check, names[0], asked, &mut r, cx)?;
-        tallies.add(&look(check, &picture, cx)?, names[0], asked);
+        tallies.add(&judge.look(&picture, cx)?, names[0], asked);
         Ok(())
     })?;
     Ok(tallies)
 }
 
-fn pictures_with_effects(check: &Check<'_>) -> Result<Tally> {
+fn pictures_with_effects(check: &Check<'_>, judge: &Judge) -> Result<Tally> {
     let (mut r, mut tally) = (check.random("generated effects"), Tally::default());
     check.each("Generating effects", check.pictures(), |cx| {
         let (names, asked) = check.maker.choose(&mut r, Kind::One, Combinations::All);
         let effect = r.random_range(0..check.maker.world().effects.len());
         let picture = picture_of(check, names[0], Look { effect: Some(effect), ..asked }, &mut r, cx)?;
-        tally.add(best(&look(check, &picture, cx)?.effect) == effect);
+        tally.add(best(&judge.look(&picture, cx)?.effect) == effect);
         Ok(())
     })?;
     Ok(tally)
 }
 
-fn pictures_of_two(check: &Check<'_>) -> Result<OfTwo> {
+fn pictures_of_two(check: &Check<'_>, judge: &Judge) -> Result<OfTwo> {
     let (mut r, mut tallies) = (check.random("generated pairs"), OfTwo::default());
     check.each("Generating two things", check.pictures(), |cx| {
         let (names, asked) = check.maker.choose(&mut r, Kind::Pair, Combinations::All);
@@ -172,14 +171,14 @@ fn pictures_of_two(check: &Check<'_>) -> Result<OfTwo> {
         let what = if r.random_bool(0.5) { one_way } else { other_way };
         let prompt = check.maker.caption(&mut r, &what, asked, Wordiness::FULL);
         let picture = generate(check, prompt, r.random(), None, cx)?;
-        tallies.add(&look(check, &picture, cx)?, pair, is_beside);
+        tallies.add(&judge.look(&picture, cx)?, pair, is_beside);
         Ok(())
     })?;
     Ok(tallies)
 }
 
 /// One of the two things of a scene is painted over; the prompt asks for a third in its place.
-fn inpainting(check: &Check<'_>) -> Result<Tally> {
+fn inpainting(check: &Check<'_>, judge: &Judge) -> Result<Tally> {
     let (mut r, mut tally) = (check.random("inpainting"), Tally::default());
     check.each("Inpainting", check.pictures(), |cx| {
         let scene = check.maker.scene(&mut r, plain(Some(Kind::Pair)))?;
@@ -195,7 +194,7 @@ fn inpainting(check: &Check<'_>) -> Result<Tally> {
         let prompt = check.maker.caption(&mut r, &check.maker.named(wanted), asked, Wordiness::FULL);
         let init = InitSpec { picture: scene.picture, mask: Some(mask.clone()), strength: 1.0 };
         let picture = generate(check, prompt, r.random(), Some(init), cx)?;
-        tally.add(thing_inside(&look(check, &picture, cx)?, &mask) == wanted);
+        tally.add(thing_inside(&judge.look(&picture, cx)?, &mask) == wanted);
         Ok(())
     })?;
     Ok(tally)

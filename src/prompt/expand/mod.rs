@@ -60,6 +60,11 @@ pub fn expand(template: &str, wildcards: &Wildcards, wanted: Wanted) -> Expansio
     Expansion { prompts, diagnostics }
 }
 
+/// Whether a template is nothing but a choice with an endless sampler, as `{@a|b}`: there is no last combination then.
+pub fn is_endless(template: &str) -> bool {
+    parser::parse(&Traced::new(template), &mut Vec::new()).method().is_some_and(Method::is_endless)
+}
+
 /// As [`expand`], with the places in the source that each prompt comes from. Takes time linear in what it puts together.
 pub fn expand_traced(template: &Traced, wildcards: &Wildcards, wanted: Wanted) -> (Vec<Traced>, Vec<Diagnostic>) {
     run(template, wildcards, wanted, |prompt| prompt)
@@ -79,10 +84,7 @@ fn run<T>(
     let world = World::new(wildcards, wanted.seed);
     let mut prompts = Vec::new();
     let mut generator = generator::make(&root, &Context::new(wanted.method), &world);
-    // A template that is nothing but a choice with an endless sampler has no last combination.
-    let is_endless = root.method().is_some_and(Method::is_endless) && !wanted.method.is_endless();
-    let count = if is_endless { wanted.count.min(1) } else { wanted.count };
-    while prompts.len() < count {
+    while prompts.len() < wanted.count {
         match generator.next(&world) {
             Some(prompt) => prompts.push(keep(prompt)),
             None => break,

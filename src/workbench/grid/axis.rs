@@ -6,7 +6,7 @@ use crate::job::ModelRef;
 use crate::job::sampling::{Emphasis, Sampler, Sampling, Schedule};
 use crate::job::spec::GenerateSpec;
 use crate::prompt::expand::wildcards::Wildcards;
-use crate::prompt::expand::{Method, Wanted, expand};
+use crate::prompt::expand::{Method, Wanted, expand, is_endless};
 use crate::prompt::values::{MOST_VALUES, ValueError, integers, list, numbers, tidy};
 use crate::prompt::vary::{self, Grain};
 
@@ -170,6 +170,7 @@ fn optional(item: String, make: fn(String) -> Change) -> AxisValue {
 
 fn expansions(text: &str, base: &GenerateSpec, sources: &Sources<'_>) -> Values {
     let (method, count) = match text.trim() {
+        all if all.eq_ignore_ascii_case("all") && is_endless(&base.prompt) => (Method::Combinatorial, 1),
         all if all.eq_ignore_ascii_case("all") => (Method::Combinatorial, MOST_VALUES + 1),
         number => match number.parse::<usize>() {
             Ok(count) if (1..=MOST_VALUES).contains(&count) => (Method::Random, count),
