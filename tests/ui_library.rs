@@ -150,6 +150,21 @@ fn templates_and_styles_are_stacked_in_any_order_over_the_prompt() {
     assert_eq!((prompt(&harness).as_str(), app(&harness).workbench().document().stack.len()), ("a fox", 2));
 }
 
+#[test]
+fn what_is_put_onto_the_prompt_moves_nothing_under_the_pointer() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window::window([1440.0, 900.0], Some(folders(root.path())), quiet(), plausible_output);
+    command(&mut harness, "Show library");
+    click(&mut harness, "Templates");
+    let place = |harness: &Window<'_>, name: &str| harness.get_by_role_and_label(Role::Button, name).rect();
+    let before = place(&harness, "Cartoon in a meadow");
+    button(&mut harness, "Flat illustration");
+    assert_eq!(app(&harness).workbench().document().stack.len(), 1);
+    assert_eq!(place(&harness, "Cartoon in a meadow"), before);
+    let last = harness.get_by_label("Take off all").rect();
+    assert!(last.bottom() < harness.get_by_label("Show the heatmap").rect().top(), "the stack is seen whole");
+}
+
 /// Drags the name of a template to the upper half of a row of the stack.
 fn drag(harness: &mut Window<'_>, name: &str, row: &str) {
     let from = harness.get_by_role_and_label(Role::Label, name).rect().center();

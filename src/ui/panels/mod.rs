@@ -14,7 +14,7 @@ mod zero_shot;
 
 pub(super) use library::LibraryView;
 
-use egui::{RichText, Ui};
+use egui::{Rect, RichText, Ui};
 
 use super::shell::Cx;
 use super::theme;
@@ -27,15 +27,15 @@ use crate::workbench::{PanelKind, Workbench};
 pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
     match panel {
         PanelKind::Canvas => return canvas::show(ui, cx),
-        // It scrolls its parts, not itself.
+        // They scroll their parts, not themselves.
         PanelKind::Compare => return compare::show(ui, cx),
+        PanelKind::Library => return library::show(ui, cx),
         _ => {}
     }
     egui::ScrollArea::vertical().id_salt(panel.title()).auto_shrink([false, false]).show(ui, |ui| {
         match panel {
-            PanelKind::Canvas | PanelKind::Compare => {}
+            PanelKind::Canvas | PanelKind::Compare | PanelKind::Library => {}
             PanelKind::Prompt => prompt::show(ui, cx),
-            PanelKind::Library => library::show(ui, cx),
             PanelKind::Models => models::show(ui, cx),
             PanelKind::Steering => steering::show(ui, cx),
             PanelKind::Lens => lens::show(ui, cx),
@@ -44,18 +44,17 @@ pub(super) fn show(panel: PanelKind, ui: &mut Ui, cx: &mut Cx<'_>) {
             PanelKind::Jobs => jobs::show(ui, cx),
             PanelKind::Notices => notices::show(ui, cx),
         }
-        turn_pages(ui);
+        turn_pages(ui, ui.clip_rect());
     });
 }
 
-/// Scrolls by the keys for pages while the keyboard is in this panel.
-fn turn_pages(ui: &Ui) {
+/// Scrolls by the keys for pages while the keyboard is in this panel, which is seen in `place`.
+fn turn_pages(ui: &Ui, place: Rect) {
     let pressed = |key| ui.input(|input| input.modifiers.is_none() && input.key_pressed(key));
     let pages = i8::from(pressed(egui::Key::PageDown)) - i8::from(pressed(egui::Key::PageUp));
     if pages == 0 {
         return;
     }
-    let place = ui.clip_rect();
     let focused = ui.ctx().memory(|memory| memory.focused()).and_then(|id| ui.ctx().read_response(id));
     // What has the keyboard may have been scrolled out of sight: then only its place among the panel's contents tells.
     let is_here = |focused: &egui::Response| match focused.interact_rect.is_positive() {
@@ -63,7 +62,7 @@ fn turn_pages(ui: &Ui) {
         false => ui.min_rect().contains(focused.rect.center()),
     };
     if focused.as_ref().is_some_and(is_here) {
-        ui.scroll_with_delta(egui::vec2(0.0, -f32::from(pages) * 0.8 * place.height()));
+        ui.scroll_with_delta(egui::vec2(0.0, -f32::from(pages) * 0.8 * ui.clip_rect().height()));
     }
 }
 

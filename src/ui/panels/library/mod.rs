@@ -47,6 +47,8 @@ impl Tab {
     }
 }
 
+/// Below this height what is on the prompt scrolls with the list.
+const LOW: f32 = 300.0;
 /// Below this width the tabs are a list to choose from.
 const NARROW: f32 = 320.0;
 
@@ -63,6 +65,8 @@ pub(in crate::ui) struct LibraryView {
     seeds: u32,
     /// Whether the first row gets the keyboard.
     wants_first: bool,
+    /// How high what is on the prompt was last.
+    stack_height: f32,
 }
 
 impl Default for LibraryView {
@@ -77,11 +81,16 @@ impl Default for LibraryView {
             only_mine: false,
             seeds: DEFAULT_SEEDS,
             wants_first: false,
+            stack_height: 0.0,
         }
     }
 }
 
 pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
+    let (place, is_low) = (ui.clip_rect(), ui.available_height() < LOW);
+    if !is_low && !cx.workbench.document().stack.is_empty() {
+        stack_below(ui, cx);
+    }
     // Little of the panel, so that the list has room.
     let is_narrow = ui.available_width() < NARROW;
     ui.horizontal(|ui| {
@@ -95,8 +104,36 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         tabs(ui, cx);
     }
     tools::under_way(ui, cx);
-    create::show(ui, cx);
-    stack::show(ui, cx);
+    egui::ScrollArea::vertical().id_salt("library").auto_shrink([false, false]).show(ui, |ui| {
+        create::show(ui, cx);
+        if is_low {
+            stack::show(ui, cx);
+        }
+        lists(ui, cx);
+        super::turn_pages(ui, place);
+    });
+}
+
+/// What is on the prompt, below the list, so that nothing in the list moves when a click in it puts something onto the prompt.
+fn stack_below(ui: &mut Ui, cx: &mut Cx<'_>) {
+    const GAP: i8 = 6;
+    let height = cx.view.library.stack_height.min(0.5 * ui.available_height());
+    egui::Panel::bottom("library stack")
+        .frame(egui::Frame::new().inner_margin(egui::Margin { top: GAP, ..egui::Margin::ZERO }))
+        .show_separator_line(false)
+        .resizable(false)
+        .exact_size(height + f32::from(GAP))
+        .show(ui, |ui| {
+            let shown = egui::ScrollArea::vertical().id_salt("stack").show(ui, |ui| stack::show(ui, cx));
+            if shown.content_size.y != cx.view.library.stack_height {
+                cx.view.library.stack_height = shown.content_size.y;
+                ui.ctx().request_discard("the stack has another height");
+            }
+        });
+}
+
+/// The list that is chosen.
+fn lists(ui: &mut Ui, cx: &mut Cx<'_>) {
     cx.view.modifiers.follow(&cx.workbench.document().prompt, cx.workbench.library());
     let any = match cx.view.library.tab {
         Tab::Modifiers => modifiers(ui, cx),
