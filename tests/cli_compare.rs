@@ -99,6 +99,26 @@ fn a_grid_becomes_a_page_a_table_and_pictures_with_their_jobs() {
 }
 
 #[test]
+fn variants_and_wildcards_are_drawn_by_the_seed_of_each_picture() {
+    let home = Home::new();
+    let prompt =
+        ["--prompt", "a {red|green} __animals__", "--size", "64x64", "--steps", "1", "--guidance", "1", "--json"];
+    let out = home.text("grid");
+    let value = home.json(&[&["compare", "grid", "--x", "Seed: 1-4", "--out", &out], &prompt[..]].concat());
+    let of_grid: Vec<&str> =
+        value["cells"].as_array().unwrap().iter().map(|cell| cell["prompt"].as_str().unwrap()).collect();
+    assert!(of_grid.iter().all(|text| !text.contains(['{', '_'])), "{of_grid:?}");
+    let out = home.text("one.png");
+    let value = home.json(&[&["generate", "--seed", "1", "--count", "4", "--out", &out], &prompt[..]].concat());
+    let record = |file: &Value| {
+        let record = pictures::read_metadata(Path::new(file.as_str().unwrap())).unwrap().unwrap();
+        serde_json::from_str::<Value>(&record).unwrap()["job"]["prompt"].as_str().unwrap().to_owned()
+    };
+    let single: Vec<String> = value["files"].as_array().unwrap().iter().map(record).collect();
+    assert_eq!(single, of_grid);
+}
+
+#[test]
 fn a_killed_grid_is_resumed_from_its_folder_alone() {
     let home = Home::new();
     let out = home.text("grid");

@@ -14,7 +14,9 @@ use maquette::job::spec::GenerateSpec;
 use maquette::registry::Sort;
 use maquette::store::preferences::Preferences;
 use maquette::ui::App;
-use window::{Window, app, click, command, folders, press, says, wait};
+use maquette::workbench::Command;
+use maquette::workbench::compare::CompareRequest;
+use window::{Window, app, click, command, folders, press, retype, says, wait};
 
 fn open<'a>(root: &Path) -> Window<'a> {
     window::window([1360.0, 1400.0], Some(folders(root)), Preferences::default(), plausible_output)
@@ -161,6 +163,49 @@ fn what_the_prompt_names_is_found_or_said_to_be_missing() {
     wait(&mut harness, |app| {
         app.workbench().notices().iter().any(|notice| notice.text.contains("nothing of this name"))
     });
+}
+
+#[test]
+fn what_is_drawn_says_which_loras_are_used() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    command(&mut harness, "Edit prompt");
+    retype(&mut harness, "a fox {<lora:ink:0.25>|<lora:ink:0.75>}");
+    for _ in 0..4 {
+        let made = generate(&mut harness);
+        let strength = if made.prompt.contains("0.25") { 0.25 } else { 0.75 };
+        let strengths: Vec<f32> = made.loras.iter().map(|lora| lora.unet_strength).collect();
+        assert_eq!((made.prompt.contains('{'), strengths), (false, vec![strength]), "{}", made.prompt);
+    }
+}
+
+#[test]
+fn the_pictures_of_a_grid_are_steered_by_their_own_prompts() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    command(&mut harness, "Edit prompt");
+    retype(&mut harness, "<lora:ink:0.5> a {red|blue} __animals__ in a mood");
+    for (index, axis) in ["Seed: 1-3", "Prompt S/R: ink:0.5, ink:2, nothing:1"].into_iter().enumerate() {
+        let request = CompareRequest::SetAxis(index, axis.parse().unwrap());
+        harness.state_mut().as_mut().unwrap().send(Command::Compare(request));
+    }
+    wait(
+        &mut harness,
+        |app| matches!(app.workbench().compare().plan(), Some(Err(text)) if text.contains("asks for nothing")),
+    );
+    let request = CompareRequest::SetAxis(1, "Prompt S/R: \"<lora:ink:0.5>\", <lora:ink:2>, mood".parse().unwrap());
+    harness.state_mut().as_mut().unwrap().send(Command::Compare(request));
+    wait(&mut harness, |app| matches!(app.workbench().compare().plan(), Some(Ok(_))));
+    let Some(Ok(plan)) = app(&harness).workbench().compare().plan() else { panic!("there is a plan") };
+    let strengths: Vec<f32> =
+        plan.grid.cells.iter().flat_map(|cell| cell.spec.loras.iter().map(|lora| lora.unet_strength)).collect();
+    assert_eq!(strengths, [0.5, 0.5, 0.5, 2.0, 2.0, 2.0]);
+    for cell in &plan.grid.cells {
+        let spec = &cell.spec;
+        assert!(!spec.prompt.contains(['{', '_']), "{}", spec.prompt);
+        assert_eq!(spec.embeddings.len(), usize::from(spec.prompt.contains("mood")), "{}", spec.prompt);
+        assert_eq!(cell.job, spec.hash());
+    }
 }
 
 #[test]

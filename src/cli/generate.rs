@@ -11,8 +11,10 @@ use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::job::{JobOutput, JobSpec, ModelRef};
 use crate::models::diffusion::own_extent;
+use crate::prompt::reading::{draw, is_dynamic};
 use crate::registry::Family;
-use crate::store::{latents, pictures};
+use crate::store::{latents, pictures, presets};
+use crate::workbench::named::NamedFiles;
 
 pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure> {
     session::check_out(&args.out)?;
@@ -22,16 +24,15 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     let (mut files, mut model_sha256) = (Vec::new(), String::new());
     // A job for each picture: what is made is written at once and is not lost if a later one fails.
     for index in 0..args.count {
-        let mut one = spec.clone();
-        one.count = 1;
-        one.sampling.seed = spec.sampling.seed_of(index);
+        let one = drawn(args, &spec, spec.sampling.seed_of(index), session.options())?;
         let output = session.run(JobSpec::Generate(one.clone()))?;
         let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
         for (seed, picture) in &generated.pictures {
             let path = if args.count == 1 { args.out.clone() } else { numbered(&args.out, &seed.to_string()) };
             pictures::write_png(&path, picture, Some(&pictures::job_record(&one, *seed, &generated.model_hash)))?;
             if !args.json {
-                say!("{}  (seed {seed})", path.display());
+                let words = if one.prompt == spec.prompt { String::new() } else { format!("  {}", one.prompt) };
+                say!("{}  (seed {seed}){words}", path.display());
             }
             files.push(path.display().to_string());
         }
@@ -56,6 +57,28 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
 fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     let files = models::catalogue(options).ok()?.resolve(model, Family::Diffusion).ok()?;
     own_extent(&files)
+}
+
+/// The request for the picture of a seed: its variants and wildcards are drawn by the seed, as in the window.
+pub(super) fn drawn(
+    args: &Generate,
+    spec: &GenerateSpec,
+    seed: u64,
+    options: &EngineOptions,
+) -> Result<GenerateSpec, Failure> {
+    let mut one = spec.clone();
+    (one.count, one.sampling.seed) = (1, seed);
+    if is_dynamic(&one.prompt) || is_dynamic(&one.negative) {
+        let presets = options.presets.as_deref();
+        let (wildcards, warnings) = presets::all_wildcards(presets);
+        warnings.iter().for_each(|warning| eprintln!("maquette: note: {warning}"));
+        for text in [&mut one.prompt, &mut one.negative] {
+            *text = draw(text, seed, &wildcards);
+        }
+        let words = lora::known_words(options)?;
+        NamedFiles::new(presets, &words, spec, args.lora.len()).fit(&mut one).map_err(Failure::BadInput)?;
+    }
+    Ok(one)
 }
 
 /// The request that the arguments stand for.

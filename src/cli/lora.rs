@@ -9,6 +9,7 @@ use crate::engine::options::EngineOptions;
 use crate::job::lora::{EmbeddingUse, LoraUse};
 use crate::prompt::named;
 use crate::registry::{self, Catalogue, RegistryError, Sort};
+use crate::workbench::named::KnownWord;
 
 /// A LoRA file and how strongly it is to work.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +73,12 @@ pub(super) fn loras(given: &[LoraArgument], prompt: &str, options: &EngineOption
 
 fn in_prompt(error: &RegistryError, name: &str) -> Failure {
     Failure::BadInput(format!("the prompt asks for {name}: {error}"))
+}
+
+/// The learned words that there are.
+pub(super) fn known_words(options: &EngineOptions) -> Result<Vec<KnownWord>, Failure> {
+    let shelf = models::catalogue(options)?.shelf();
+    Ok(shelf.of(Sort::Embedding).map(|word| (word.name.clone(), word.path.clone())).collect())
 }
 
 /// The learned words of a job: those of `--embedding`, and those that are known here and that a prompt names.

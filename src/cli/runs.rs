@@ -7,10 +7,9 @@ use std::time::Instant;
 use super::session::{Failure, Session, wrong_answer};
 use crate::job::spec::{EmbedInputs, EmbedSpec};
 use crate::job::{JobOutput, JobSpec, ModelRef};
-use crate::prompt::expand::wildcards::Wildcards;
 use crate::store::preferences::UserFolders;
+use crate::store::presets;
 use crate::store::runs::{CellPicture, NewRun, RunCell, Runs, RunsError};
-use crate::store::{presets, wildcards};
 use crate::workbench::grid::{Sources, scoring};
 
 impl From<RunsError> for Failure {
@@ -32,13 +31,12 @@ pub(super) fn open(folder: &Path) -> Result<Runs, Failure> {
     Ok(runs)
 }
 
-/// Calls `work` with what axes may name: the library's templates and the user's wildcards.
+/// Calls `work` with what axes may name: the templates and wildcards of the library, the user's on top.
 pub(super) fn with_sources<R>(dice: u64, work: impl FnOnce(&Sources<'_>) -> R) -> R {
     let presets = UserFolders::of_system().map(|folders| folders.presets);
     let (library, _) = presets::library(presets.as_deref());
+    let wildcards = presets::wildcards(&library);
     let templates: Vec<(String, String)> = library.templates.into_iter().map(|t| (t.name, t.text)).collect();
-    let folder = presets.map(|presets| presets.join("wildcards")).filter(|folder| folder.is_dir());
-    let wildcards = folder.map_or_else(Wildcards::default, |folder| wildcards::read_folder(&folder).0);
     work(&Sources { templates: &templates, wildcards: &wildcards, dice })
 }
 

@@ -60,6 +60,7 @@ struct Figure {
 
 pub(super) fn run(args: &Words, session: &mut Session) -> Result<(), Failure> {
     let base = generate::prepare(&args.generate, session.options())?;
+    let base = generate::drawn(&args.generate, &base, base.sampling.seed, session.options())?;
     let prompt = base.prompt.as_str();
     let (grain, parts) = words::parts(prompt, args.words.then_some(Grain::Words));
     if parts.is_empty() {

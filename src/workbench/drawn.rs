@@ -31,15 +31,28 @@ impl Drawn {
             seed: spec.sampling.seed,
             revision: reader.revision(),
         };
-        if self.last.as_ref().is_none_or(|(last, _)| *last != key) {
-            let texts = key.texts.each_ref().map(|text| draw(text, key.seed, &reader.known().names.wildcards));
-            self.last = Some((key, texts));
-        }
-        if let Some((_, [prompt, negative])) = &self.last {
-            spec.prompt.clone_from(prompt);
-            spec.negative.clone_from(negative);
-        }
+        let [prompt, negative] = self.draw(key, reader);
+        spec.prompt.clone_from(prompt);
+        spec.negative.clone_from(negative);
         spec
+    }
+
+    /// A text for pictures of a seed.
+    pub(super) fn text(&mut self, text: String, seed: u64, reader: &Reader) -> String {
+        if !is_dynamic(&text) {
+            return text;
+        }
+        let key = Key { texts: [text, String::new()], seed, revision: reader.revision() };
+        self.draw(key, reader)[0].clone()
+    }
+
+    fn draw(&mut self, key: Key, reader: &Reader) -> &[String; 2] {
+        let last = self.last.take().filter(|(last, _)| *last == key);
+        let drawn = last.unwrap_or_else(|| {
+            let texts = key.texts.each_ref().map(|text| draw(text, key.seed, &reader.known().names.wildcards));
+            (key, texts)
+        });
+        &self.last.insert(drawn).1
     }
 
     /// One request for all pictures, or one for each if they are of different words.

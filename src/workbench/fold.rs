@@ -193,9 +193,9 @@ impl Workbench {
     }
 
     pub(super) fn generate(&mut self, count: u32) {
-        match self.generate_spec(count.clamp(1, 64)) {
-            Ok(spec) => {
-                for spec in self.drawn.each(spec, &self.reader) {
+        match self.drawn_specs(count.clamp(1, 64)) {
+            Ok(specs) => {
+                for spec in specs {
                     let id = self.submit(JobSpec::Generate(spec.clone()), Lane::Batch);
                     self.preview.batches.push((id, spec));
                 }

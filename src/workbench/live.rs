@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::background::FileTask;
 use super::notices::Level;
+use super::resources::Wanted;
 use super::{Workbench, prepare};
 use crate::engine::{InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
@@ -91,13 +92,47 @@ impl Workbench {
             self.read_models();
         }
         let wanted = self.resources.follow(self.history.document(), self.models.known());
+        self.read(wanted);
+        let document = self.history.document();
+        let (prompt, negative) = document.words();
+        if is_dynamic(&prompt) || is_dynamic(&negative) {
+            // What is drawn may name others.
+            if let Ok(spec) = prepare::generate(document, &self.preferences, self.preview.target, 1) {
+                let spec = self.drawn.one(spec, &self.reader);
+                let wanted = self.resources.follow_drawn([&spec.prompt, &spec.negative], self.models.known());
+                self.read(wanted);
+            }
+        }
+    }
+
+    fn read(&mut self, wanted: Vec<Wanted>) {
         if !wanted.is_empty() {
             let presets = self.folders.as_ref().map(|folders| folders.presets.clone());
             self.background.start(FileTask::ReadResources { presets, wanted });
         }
     }
 
-    /// The request for `count` pictures of what the preview shows.
+    /// The request for what the preview shows, with everything drawn.
+    pub(super) fn drawn_spec(&mut self) -> Result<GenerateSpec, prepare::NothingToGenerate> {
+        let specs = self.drawn_specs(1)?;
+        specs.into_iter().next().ok_or(prepare::NothingToGenerate::Reading)
+    }
+
+    /// The requests for `count` pictures of it: one for all of them, or one for each if they are of different words.
+    pub(super) fn drawn_specs(&mut self, count: u32) -> Result<Vec<GenerateSpec>, prepare::NothingToGenerate> {
+        let spec = prepare::generate(self.history.document(), &self.preferences, self.preview.target, count)?;
+        let mut specs = self.drawn.each(spec, &self.reader);
+        for spec in &specs {
+            let wanted = self.resources.follow_drawn([&spec.prompt, &spec.negative], self.models.known());
+            self.read(wanted);
+        }
+        for spec in &mut specs {
+            self.resources.apply(spec, &self.history.document().steering, self.models.known())?;
+        }
+        Ok(specs)
+    }
+
+    /// The request for `count` pictures of it before anything is drawn, with all files that its words name.
     pub(super) fn generate_spec(&self, count: u32) -> Result<GenerateSpec, prepare::NothingToGenerate> {
         let document = self.document();
         let mut spec = prepare::generate(document, &self.preferences, self.preview.target, count)?;
@@ -183,8 +218,8 @@ impl Workbench {
             }
             return None;
         }
-        let wanted = match self.generate_spec(1) {
-            Ok(spec) => self.drawn.one(spec, &self.reader),
+        let wanted = match self.drawn_spec() {
+            Ok(spec) => spec,
             // A moment only; until then the picture stays.
             Err(prepare::NothingToGenerate::Reading) => return None,
             Err(missing) => {

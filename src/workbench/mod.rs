@@ -15,6 +15,7 @@ pub mod lens;
 pub mod library;
 mod live;
 pub mod models;
+pub mod named;
 pub mod notices;
 pub mod prepare;
 pub mod preview;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a document asks for is asked for once, until the models are looked for anew.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ pub(super) struct Read {
 pub(super) type Answers = Vec<(Wanted, Result<Read, String>)>;
 
 /// What a prompt names.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 struct Names {
     texts: [String; 2],
     loras: Vec<NamedLora>,
@@ -50,6 +51,8 @@ pub struct Resources {
     /// `None` while it is being read.
     known: HashMap<Wanted, Option<Result<Read, String>>>,
     names: Names,
+    /// What the prompts name that were drawn last.
+    drawn: Names,
 }
 
 impl Resources {
@@ -72,27 +75,34 @@ impl Resources {
         if self.names.texts != words {
             self.names = Names::of(words);
         }
-        let all = self.wanted(&document.steering, known);
+        let loras = document.steering.loras.iter().filter(|lora| lora.is_on);
+        let chosen = loras.map(|lora| Wanted::Lora(lora.path.clone()));
+        let all = chosen.chain(self.names.wanted(known)).collect();
+        self.new_of(all)
+    }
+
+    /// Takes note of prompts that were drawn from the document's; gives what has to be read for them.
+    pub(super) fn follow_drawn(&mut self, texts: [&str; 2], known: Option<&[KnownModel]>) -> Vec<Wanted> {
+        if self.names.texts == texts {
+            return Vec::new();
+        }
+        if self.drawn.texts != texts {
+            self.drawn = Names::of(texts.map(str::to_owned));
+        }
+        let all = self.drawn.wanted(known);
+        self.new_of(all)
+    }
+
+    fn new_of(&mut self, all: Vec<Wanted>) -> Vec<Wanted> {
         let new: Vec<Wanted> = all.into_iter().filter(|wanted| !self.known.contains_key(wanted)).collect();
         self.known.extend(new.iter().map(|wanted| (wanted.clone(), None)));
         new
     }
 
-    fn wanted(&self, steering: &Steering, known: Option<&[KnownModel]>) -> Vec<Wanted> {
-        let chosen = steering.loras.iter().filter(|lora| lora.is_on).map(|lora| Wanted::Lora(lora.path.clone()));
-        let named = self.names.loras.iter().map(|lora| Wanted::NamedLora(lora.name.clone()));
-        chosen.chain(named).chain(self.wanted_words(known)).collect()
-    }
-
-    /// Words that are known and that a prompt names; and those that it marks as such and that are not known.
-    fn wanted_words(&self, known: Option<&[KnownModel]>) -> Vec<Wanted> {
-        let words = known.unwrap_or_default().iter().filter(|model| model.sort == Sort::Embedding);
-        let named: Vec<&KnownModel> =
-            words.filter(|word| self.names.texts.iter().any(|text| named::names(text, &word.name))).collect();
-        let unknown =
-            self.names.marked.iter().filter(|word| !named.iter().any(|known| named::names(word, &known.name)));
-        let unknown = unknown.map(|word| Wanted::NamedEmbedding(word.clone()));
-        named.iter().map(|word| Wanted::Embedding(PathBuf::from(&word.reference.0))).chain(unknown).collect()
+    /// What these texts name.
+    fn names_of(&self, texts: [&str; 2]) -> Cow<'_, Names> {
+        let known = [&self.names, &self.drawn].into_iter().find(|names| names.texts == texts);
+        known.map_or_else(|| Cow::Owned(Names::of(texts.map(str::to_owned))), Cow::Borrowed)
     }
 
     pub(super) fn on_read(&mut self, answers: Answers) {
@@ -104,7 +114,7 @@ impl Resources {
         self.known.retain(|_, answer| answer.is_none());
     }
 
-    /// Puts LoRAs and learned words into `spec`. A LoRA that is chosen and named is taken as it was chosen.
+    /// Puts LoRAs and learned words into `spec`: those that are chosen, and those that its own prompts name. A LoRA that is chosen and named is taken as it was chosen.
     ///
     /// # Errors
     /// If one is still being read, or cannot be used.
@@ -119,14 +129,15 @@ impl Resources {
             let text_strength = lora.text_strength.unwrap_or(lora.strength);
             spec.loras.push(LoraUse { path, sha256, text_strength, unet_strength: lora.strength });
         }
-        for lora in &self.names.loras {
+        let names = self.names_of([&spec.prompt, &spec.negative]);
+        for lora in &names.loras {
             let Read { path, sha256 } = self.get(Wanted::NamedLora(lora.name.clone()))?;
             if !spec.loras.iter().any(|chosen| chosen.path == path) {
                 let (text_strength, unet_strength) = (lora.text_strength, lora.unet_strength);
                 spec.loras.push(LoraUse { path, sha256, text_strength, unet_strength });
             }
         }
-        for wanted in self.wanted_words(known) {
+        for wanted in names.wanted_words(known) {
             let Read { path, sha256 } = self.get(wanted)?;
             if !spec.embeddings.iter().any(|chosen| chosen.path == path) {
                 spec.embeddings.push(EmbeddingUse { path, sha256 });
@@ -145,6 +156,21 @@ impl Resources {
 }
 
 impl Names {
+    fn wanted(&self, known: Option<&[KnownModel]>) -> Vec<Wanted> {
+        let named = self.loras.iter().map(|lora| Wanted::NamedLora(lora.name.clone()));
+        named.chain(self.wanted_words(known)).collect()
+    }
+
+    /// Words that are known and that a prompt names; and those that it marks as such and that are not known.
+    fn wanted_words(&self, known: Option<&[KnownModel]>) -> Vec<Wanted> {
+        let words = known.unwrap_or_default().iter().filter(|model| model.sort == Sort::Embedding);
+        let named: Vec<&KnownModel> =
+            words.filter(|word| self.texts.iter().any(|text| named::names(text, &word.name))).collect();
+        let unknown = self.marked.iter().filter(|word| !named.iter().any(|known| named::names(word, &known.name)));
+        let unknown = unknown.map(|word| Wanted::NamedEmbedding(word.clone()));
+        named.iter().map(|word| Wanted::Embedding(PathBuf::from(&word.reference.0))).chain(unknown).collect()
+    }
+
     fn of(texts: [String; 2]) -> Self {
         let marked = texts.iter().flat_map(|text| named::marked_words(text)).collect();
         Self { loras: named::loras(&texts[0]), marked, texts }

@@ -12,12 +12,12 @@ use crate::base::geom::Extent;
 use crate::base::pixels::Picture;
 use crate::engine::Wake;
 use crate::job::spec::GenerateSpec;
-use crate::prompt::expand::wildcards::Wildcards;
 use crate::store::preferences::UserFolders;
+use crate::store::presets;
 use crate::store::runs::{CellPicture, NewRun, RunCell, RunId, RunSummary, Runs, StoredRun};
 use crate::store::sheet::{self, CellFacts};
-use crate::store::wildcards;
 use crate::workbench::grid::{AxisText, Grid, Sources};
+use crate::workbench::named::{KnownWord, NamedFiles};
 
 /// This many runs are listed.
 const LISTED: usize = 200;
@@ -41,14 +41,24 @@ pub(super) struct Export {
     pub(super) pictures: Vec<Option<Picture>>,
 }
 
+/// The grid that axes are to come to.
+pub(super) struct WantedPlan {
+    pub(super) base: GenerateSpec,
+    pub(super) axes: Vec<AxisText>,
+    /// Names and texts of the library's templates.
+    pub(super) templates: Vec<(String, String)>,
+    /// The learned words that there are.
+    pub(super) words: Vec<KnownWord>,
+    /// How many of the LoRAs are used whatever a prompt says.
+    pub(super) chosen: usize,
+}
+
 /// What the thread is asked.
 pub(super) enum Ask {
     List,
     Plan {
         number: u64,
-        base: Box<GenerateSpec>,
-        axes: Vec<AxisText>,
-        templates: Vec<(String, String)>,
+        wanted: Box<WantedPlan>,
     },
     Begin(Box<NewRun>),
     Open {
@@ -138,8 +148,8 @@ impl Archive {
                 wake();
             };
             let Some(runs) = open(folders.as_ref().map(UserFolders::runs_file), &send) else { return };
-            let wildcards = folders.map(|folders| folders.presets.join("wildcards"));
-            Keeper { runs, wildcards, send: &send }.run(&requests);
+            let presets = folders.map(|folders| folders.presets);
+            Keeper { runs, presets, send: &send }.run(&requests);
         };
         let thread = std::thread::Builder::new().name("maquette-runs".to_owned()).spawn(keeper);
         if let Err(error) = &thread {
@@ -193,7 +203,7 @@ fn open(file: Option<PathBuf>, send: &dyn Fn(Answer)) -> Option<Runs> {
 
 struct Keeper<'a> {
     runs: Runs,
-    wildcards: Option<PathBuf>,
+    presets: Option<PathBuf>,
     send: &'a dyn Fn(Answer),
 }
 
@@ -222,8 +232,8 @@ impl Keeper<'_> {
         let explain = |error: crate::store::runs::RunsError| error.to_string();
         match ask {
             Ask::List => self.list()?,
-            Ask::Plan { number, base, axes, templates } => {
-                let plan = self.plan(&base, &axes, &templates);
+            Ask::Plan { number, wanted } => {
+                let plan = self.plan(&wanted);
                 (self.send)(Answer::Planned { number, plan });
             }
             Ask::Begin(run) => {
@@ -278,11 +288,13 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    fn plan(&self, base: &GenerateSpec, axes: &[AxisText], templates: &[(String, String)]) -> Result<Plan, String> {
-        let folder = self.wildcards.as_ref().filter(|folder| folder.is_dir());
-        let wildcards = folder.map_or_else(Wildcards::default, |folder| wildcards::read_folder(folder).0);
+    fn plan(&self, wanted: &WantedPlan) -> Result<Plan, String> {
+        let WantedPlan { base, axes, templates, words, chosen } = wanted;
+        let (wildcards, _) = presets::all_wildcards(self.presets.as_deref());
         let sources = Sources { templates, wildcards: &wildcards, dice: base.sampling.seed };
-        let grid = Grid::read(base, axes, &sources).map_err(|error| error.to_string())?;
+        let mut grid = Grid::read(base, axes, &sources).map_err(|error| error.to_string())?;
+        let mut files = NamedFiles::new(self.presets.as_deref(), words, base, *chosen);
+        grid.change(|spec| files.fit(spec))?;
         let mut left = 0.0;
         let mut existing = 0;
         for cell in &grid.cells {

@@ -10,7 +10,7 @@ use crate::store::runs::{AxisLabels, CellPicture, NewRun, RunCell, RunId, RunKin
 use crate::workbench::grid::{Grid, Sources, cost, scoring, words};
 use crate::workbench::notices::Level;
 use crate::workbench::preview::MadePicture;
-use crate::workbench::{Workbench, prepare, sentence};
+use crate::workbench::{Workbench, sentence};
 
 impl Workbench {
     pub(in crate::workbench) fn compare_request(&mut self, request: CompareRequest) {
@@ -77,7 +77,7 @@ impl Workbench {
     }
 
     fn measure_words(&mut self, seeds: u32) {
-        let base = match prepare::generate(self.document(), &self.preferences, self.compare_target(), 1) {
+        let base = match self.drawn_spec() {
             Ok(base) => base,
             Err(missing) => return self.notices.add(Level::Warning, sentence(&missing.to_string()), None),
         };

@@ -19,6 +19,7 @@ pub use words::Words;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::drawn::Drawn;
 use super::grid::{AxisKind, AxisText};
 use crate::engine::JobId;
 use crate::job::spec::GenerateSpec;
@@ -125,6 +126,8 @@ pub struct Compare {
     is_listed: bool,
     pair: Pair,
     words: Words,
+    /// What the words were drawn from.
+    drawn: Drawn,
     /// What is under way for the table.
     job: Option<(JobId, steps::Doing)>,
     /// The embeddings of texts, by the model that scores.
@@ -146,6 +149,7 @@ impl Compare {
             is_listed: false,
             pair: Pair::default(),
             words: Words::default(),
+            drawn: Drawn::default(),
             job: None,
             texts: HashMap::new(),
         }

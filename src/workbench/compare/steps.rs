@@ -1,15 +1,17 @@
 //! What is done in every frame: the axes are looked at when they change, the next cell is made when the last one is done.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::archive::Ask;
+use super::archive::{Ask, WantedPlan};
 use super::{CompareView, Table};
 use crate::engine::{InteractiveKind, Lane};
 use crate::job::JobSpec;
 use crate::job::spec::{EmbedInputs, EmbedSpec};
+use crate::registry::Sort;
 use crate::workbench::grid::scoring;
 use crate::workbench::grid::words::{self, Measured};
-use crate::workbench::{PreviewTarget, Workbench, prepare};
+use crate::workbench::{Workbench, prepare};
 
 /// Texts that are embedded in one job.
 const TEXTS_AT_ONCE: usize = 32;
@@ -112,8 +114,10 @@ impl Workbench {
             self.compare.draft.asked = None;
             return;
         }
-        let base = match prepare::generate(self.document(), &self.preferences, self.preview.target(), 1) {
+        let base = match self.generate_spec(1) {
             Ok(base) => base,
+            // A moment only; until then the plan stays.
+            Err(prepare::NothingToGenerate::Reading) => return,
             Err(missing) => {
                 self.compare.draft.plan = Some(Err(missing.to_string()));
                 self.compare.draft.asked = None;
@@ -127,8 +131,12 @@ impl Workbench {
         self.compare.draft.asked = Some((base.clone(), axes.clone()));
         let typed = axes.into_iter().filter(|axis| !axis.text.trim().is_empty()).collect();
         let templates = self.library().templates.iter().map(|t| (t.name.clone(), t.text.clone())).collect();
+        let known = self.models.known().unwrap_or_default().iter().filter(|model| model.sort == Sort::Embedding);
+        let words = known.map(|word| (word.name.clone(), PathBuf::from(&word.reference.0))).collect();
+        let chosen = self.document().steering.loras.iter().filter(|lora| lora.is_on).count();
         let number = self.compare.draft.number;
-        self.compare.archive.ask(Ask::Plan { number, base: Box::new(base), axes: typed, templates });
+        let wanted = Box::new(WantedPlan { base, axes: typed, templates, words, chosen });
+        self.compare.archive.ask(Ask::Plan { number, wanted });
     }
 
     /// The embeddings of the prompt without each of its parts: text alone, so at once.
@@ -136,7 +144,7 @@ impl Workbench {
         if self.compare.view != CompareView::Words {
             return;
         }
-        let prompt = self.document().prompt.clone();
+        let prompt = self.drawn_prompt();
         let (used, parts) = words::parts(&prompt, self.compare.words.grain);
         let wanted = (self.preferences.clip_model.clone(), words::texts(&prompt, &parts));
         let words = &mut self.compare.words;
@@ -156,6 +164,12 @@ impl Workbench {
             self.compare.words.job = Some(self.submit(spec, Lane::Interactive(InteractiveKind::Words)));
         }
         self.refresh_words();
+    }
+
+    /// The prompt as the model gets it: templates over it, everything drawn.
+    fn drawn_prompt(&mut self) -> String {
+        let (prompt, seed) = (self.document().words().0, self.document().sampling.seed);
+        self.compare.drawn.text(prompt, seed, &self.reader)
     }
 
     /// Puts the figures of the parts together anew.
@@ -178,10 +192,5 @@ impl Workbench {
             embedding: cell.embedding.as_ref().map(|embedding: &Arc<[f32]>| embedding.to_vec()),
         };
         is_it.then(|| table.cells.chunks(columns).map(|row| row.iter().map(measure).collect()).collect())
-    }
-
-    /// The target that pictures of a grid have: that of the preview.
-    pub(super) fn compare_target(&self) -> PreviewTarget {
-        self.preview.target()
     }
 }

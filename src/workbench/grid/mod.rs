@@ -12,6 +12,8 @@ pub use cost::cost;
 pub use kind::AxisKind;
 
 use crate::job::spec::GenerateSpec;
+use crate::prompt::expand::wildcards::Wildcards;
+use crate::prompt::reading::draw;
 use crate::prompt::values::ValueError;
 use crate::store::runs::{AxisLabels, NewRun, RunCell, RunKind};
 
@@ -51,11 +53,12 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// All combinations of the axes' values, applied to `base`.
+    /// All combinations of the axes' values, applied to `base`. What is to be drawn in a cell's prompts is drawn by the seed of
+    /// its picture, as for a single one.
     ///
     /// # Errors
     /// If two axes change the same thing, an axis has no value, or there are more than [`MOST_CELLS`].
-    pub fn new(base: &GenerateSpec, axes: Vec<Axis>) -> Result<Self, ValueError> {
+    pub fn new(base: &GenerateSpec, axes: Vec<Axis>, wildcards: &Wildcards) -> Result<Self, ValueError> {
         check(&axes)?;
         let lengths: Vec<usize> = (0..3).map(|i| axes.get(i).map_or(1, |axis| axis.values.len())).collect();
         let mut order: Vec<usize> = (0..axes.len()).collect();
@@ -69,6 +72,9 @@ impl Grid {
                     let mut spec = GenerateSpec { count: 1, ..base.clone() };
                     for i in &order {
                         axes[*i].values[at[*i]].apply(&mut spec);
+                    }
+                    for text in [&mut spec.prompt, &mut spec.negative] {
+                        *text = draw(text, spec.sampling.seed, wildcards);
                     }
                     cells.push(RunCell { at, job: spec.hash(), cost: cost(&spec), spec });
                 }
@@ -85,7 +91,19 @@ impl Grid {
         let read = axes.iter().map(|axis| {
             Axis::read(axis, base, sources).map_err(|error| ValueError(format!("{}: {error}", axis.kind.name())))
         });
-        Self::new(base, read.collect::<Result<_, _>>()?)
+        Self::new(base, read.collect::<Result<_, _>>()?, sources.wildcards)
+    }
+
+    /// Changes the request of each cell.
+    ///
+    /// # Errors
+    /// The first that `change` gives.
+    pub fn change<E>(&mut self, mut change: impl FnMut(&mut GenerateSpec) -> Result<(), E>) -> Result<(), E> {
+        for cell in &mut self.cells {
+            change(&mut cell.spec)?;
+            cell.job = cell.spec.hash();
+        }
+        Ok(())
     }
 
     /// What is written down of it.

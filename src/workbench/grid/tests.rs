@@ -72,6 +72,17 @@ fn prompts_vary_in_every_way() {
         prompts(&dynamic, "wildcards: 3"),
         "the same dice give the same cells"
     );
+    let dynamic = GenerateSpec { negative: "{mist|rain}".to_owned(), ..dynamic };
+    let seeds = read(&dynamic, &["Seed: 1-6", "Prompt S/R: fox, cat"]).unwrap();
+    let (texts, jobs): (Vec<_>, Vec<_>) =
+        seeds.cells.iter().map(|cell| ((&cell.spec.prompt, &cell.spec.negative), &cell.job)).unzip();
+    assert!(
+        texts.iter().all(|(prompt, negative)| !prompt.contains(['{', '_']) && !negative.contains('{')),
+        "{texts:?}"
+    );
+    assert!(texts.iter().any(|text| text.0 != texts[0].0), "each seed draws for itself");
+    assert_eq!(texts[0].0.replace("fox", "cat"), *texts[6].0, "and the same for all pictures with it");
+    assert_eq!(*jobs[0], seeds.cells[0].spec.hash());
     let both = read(&dynamic, &["Prompt S/R: fox, cat", "Prompt expansions: all"]).unwrap();
     let twice = read(&dynamic, &["Prompt: a", "Prompt expansions: all"]).unwrap_err();
     assert!(twice.contains("Prompt expansions: another axis decides this"), "{twice}");
