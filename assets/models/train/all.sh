@@ -11,6 +11,7 @@ python train_vae.py --minutes 90
 python train_clip.py --minutes 600 --cooldown 0.2
 python train_unet.py --minutes 900 --cooldown 0.2
 python train_vae.py --minutes 60 --decoder-only
-python train_judge.py --minutes 60
+python train_judge.py --minutes 75
 python export.py
 python export_world.py
+python contact_sheet.py --program ../../../target/release/maquette

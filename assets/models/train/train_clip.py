@@ -1,6 +1,6 @@
 """Trains the CLIP (transformers' CLIPModel) contrastively, with captions whose relation is reversed as further negatives.
 
-Three more losses: over the names of things on the whole picture (if it shows one kind of thing) and on every patch (by the
+Four more losses: of each picture of a relation, its caption against the reversed one; over the names of things on the whole picture (if it shows one kind of thing) and on every patch (by the
 label map), and over the names of styles, backgrounds and effects on the whole picture. A third of the batches has 256-pixel
 pictures with interpolated position embeddings, so that the lens can look twice as closely.
 """
@@ -94,18 +94,19 @@ def roughened(r, picture):
 
 
 def batch(world, r, size):
-    pictures, captions, reversed_captions, targets, single, attributes = [], [], [], [], [], []
-    for _ in range(size):
+    pictures, captions, reversed_captions, related, targets, single, attributes = [], [], [], [], [], [], []
+    for k in range(size):
         scene = world.scene(r)
         pictures.append(roughened(r, scene.picture))
         captions.append(scene.caption)
         if scene.reversed_caption:
             reversed_captions.append(scene.reversed_caption)
+            related.append(k)
         attributes.append(attribute_targets(scene))
         targets.append(patch_targets(scene.labels))
         kinds = {name for name, _ in scene.things}
         single.append(INDEX[scene.things[0][0]] if len(kinds) == 1 else -100)
-    return pixels_of(pictures), captions, reversed_captions, torch.from_numpy(np.stack(targets)).long(), torch.tensor(single), torch.tensor(attributes)
+    return pixels_of(pictures), captions, reversed_captions, related, torch.from_numpy(np.stack(targets)).long(), torch.tensor(single), torch.tensor(attributes)
 
 
 def candidates(r, *targets):
@@ -163,7 +164,7 @@ def main():
     while training.progress < 1:
         fine = training.step % 3 == 2
         size = args.batch // 3 if fine else args.batch
-        pixels, captions, reversed_captions, targets, single, attributes = batch(worlds[256 if fine else 128], r, size)
+        pixels, captions, reversed_captions, related, targets, single, attributes = batch(worlds[256 if fine else 128], r, size)
         chosen, (on, one) = candidates(r, targets, single)
         template = r.choice(CLASS_TEMPLATES)
         kinds = attribute_texts(r)
@@ -180,15 +181,18 @@ def main():
         logits = scale * whole @ texts.T
         own = logits[:, : len(captions)]
         contrastive = (F.cross_entropy(logits, F.pad(target, (0, len(reversed_captions)))) + F.cross_entropy(own.T, target)) / 2
+        # In the batch's loss this is one negative among a hundred, and is never learnt.
+        true, false = logits[related, related], logits[related, len(captions) + torch.arange(len(related))]
+        on_relations = F.softplus(false - true).mean() if related else logits.new_zeros(())
         on_attributes = sum(mean_cross_entropy(scale * whole @ texts.T, attributes[:, k]) for k, texts in enumerate(of_attributes))
         on_picture = mean_cross_entropy(scale * whole @ names.T, one)
         similarities = patches @ names.T
         on_patches = mean_cross_entropy(scale * similarities.flatten(0, 1), on.flatten())
         # Background patches must not look like any thing: their similarities are pushed below zero.
         empty = similarities[targets == -1].clamp(min=0).mean()
-        training.update(contrastive + on_picture + on_patches + 2 * empty + 0.3 * on_attributes, size, args.cooldown)
+        training.update(contrastive + on_picture + on_patches + 2 * empty + 0.3 * on_attributes + on_relations, size, args.cooldown)
         if training.step % 50 == 0:
-            print(training.step, f"{training.progress * args.minutes:.1f} min, {training.pictures} pictures, contrastive {contrastive.item():.3f}, picture {on_picture.item():.3f}, patches {on_patches.item():.3f}, attributes {on_attributes.item():.3f}", flush=True)
+            print(training.step, f"{training.progress * args.minutes:.1f} min, {training.pictures} pictures, contrastive {contrastive.item():.3f}, picture {on_picture.item():.3f}, patches {on_patches.item():.3f}, attributes {on_attributes.item():.3f}, relations {on_relations.item():.3f}", flush=True)
         if training.step % 1000 == 0:
             print("zero-shot, pointing at 128, 256:", *(evaluate(training.average["clip"], tokenizer, args.work, n) for n in (128, 256)), flush=True)
     training.save()

@@ -119,7 +119,7 @@ impl Grid {
     pub fn title(&self, prompt: &str) -> String {
         let names: Vec<&str> = self.axes.iter().map(|axis| axis.kind.name()).collect();
         let words: String = prompt.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
-        format!("{}: {words}", names.join(" × "))
+        format!("{}: {}", names.join(" × "), words.trim_end_matches([',', '.']))
     }
 }
 

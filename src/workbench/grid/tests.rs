@@ -48,6 +48,7 @@ fn a_grid_is_every_combination_each_a_request_of_its_own() {
     let first = &grid.cells[0];
     assert!(cell.cost > 2.0 * first.cost, "more steps, and guidance, cost more");
     assert_eq!(grid.title("a red fox, snow"), "Steps × Prompt S/R × Guidance: a red fox, snow");
+    assert_eq!(grid.title("a red fox in the snow, at dusk"), "Steps × Prompt S/R × Guidance: a red fox in the snow");
 }
 
 #[test]
