@@ -209,6 +209,30 @@ fn the_pictures_of_a_grid_are_steered_by_their_own_prompts() {
 }
 
 #[test]
+fn what_only_a_drawn_prompt_names_is_found_for_grids_and_single_pictures_alike() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    command(&mut harness, "Edit prompt");
+    // No file is called {ink|ink}, and the learned word is in one of two choices.
+    retype(&mut harness, "a {mood|calm} fox <lora:{ink|ink}:0.5>");
+    let request = CompareRequest::SetAxis(0, "Seed: 1-8".parse().unwrap());
+    harness.state_mut().as_mut().unwrap().send(Command::Compare(request));
+    wait(&mut harness, |app| matches!(app.workbench().compare().plan(), Some(Ok(_))));
+    let Some(Ok(plan)) = app(&harness).workbench().compare().plan() else { panic!("there is a plan") };
+    let cells: Vec<GenerateSpec> = plan.grid.cells.iter().map(|cell| cell.spec.clone()).collect();
+    let moods = cells.iter().filter(|spec| spec.prompt.contains("mood")).count();
+    assert!(0 < moods && moods < cells.len(), "both are drawn");
+    for spec in &cells {
+        assert_eq!(spec.loras.iter().map(|lora| lora.unet_strength).collect::<Vec<_>>(), [0.5], "{}", spec.prompt);
+        assert_eq!(spec.embeddings.len(), usize::from(spec.prompt.contains("mood")), "{}", spec.prompt);
+    }
+    let single = generate(&mut harness);
+    let same = cells.iter().find(|spec| spec.sampling.seed == single.sampling.seed).unwrap();
+    let same = GenerateSpec { sampling: single.sampling.clone(), ..same.clone() };
+    assert_eq!(same.hash(), single.hash());
+}
+
+#[test]
 fn a_control_net_steers_by_the_canvas_or_by_a_file() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = window_with_steering(root.path());

@@ -20,11 +20,12 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     session::check_out(&args.out)?;
     args.save_latents.as_deref().map_or(Ok(()), session::check_out)?;
     let spec = prepare(args, session.options())?;
-    let mut remarks: Vec<String> = Vec::new();
+    let mut named = lora::named_files(session.options())?;
+    let (mut remarks, mut made): (Vec<String>, Option<GenerateSpec>) = (Vec::new(), None);
     let (mut files, mut model_sha256) = (Vec::new(), String::new());
     // A job for each picture: what is made is written at once and is not lost if a later one fails.
     for index in 0..args.count {
-        let one = drawn(args, &spec, spec.sampling.seed_of(index), session.options())?;
+        let one = drawn(args, &spec, spec.sampling.seed_of(index), &mut named, session.options())?;
         let output = session.run(JobSpec::Generate(one.clone()))?;
         let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
         for (seed, picture) in &generated.pictures {
@@ -45,10 +46,16 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
             remarks.push(remark);
         }
         model_sha256.clone_from(&generated.model_hash);
+        made.get_or_insert(one);
     }
     if args.json {
         let seed = spec.sampling.seed;
-        return json::print(&json::Generate { schema: json::SCHEMA, files, seed, job: spec, model_sha256, remarks });
+        let mut job = made.unwrap_or_else(|| spec.clone());
+        if args.count > 1 {
+            // Each picture may have words of its own; they are in its file.
+            (job.count, job.prompt, job.negative) = (args.count, spec.prompt, spec.negative);
+        }
+        return json::print(&json::Generate { schema: json::SCHEMA, files, seed, job, model_sha256, remarks });
     }
     Ok(())
 }
@@ -59,29 +66,28 @@ fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     own_extent(&files)
 }
 
-/// The request for the picture of a seed: its variants and wildcards are drawn by the seed, as in the window.
+/// The request for the picture of a seed: its variants and wildcards are drawn by the seed, as in the window, and it has the files
+/// that its prompts name.
 pub(super) fn drawn(
     args: &Generate,
     spec: &GenerateSpec,
     seed: u64,
+    files: &mut NamedFiles,
     options: &EngineOptions,
 ) -> Result<GenerateSpec, Failure> {
     let mut one = spec.clone();
     (one.count, one.sampling.seed) = (1, seed);
     if is_dynamic(&one.prompt) || is_dynamic(&one.negative) {
-        let presets = options.presets.as_deref();
-        let (wildcards, warnings) = presets::all_wildcards(presets);
-        warnings.iter().for_each(|warning| eprintln!("maquette: note: {warning}"));
+        let (wildcards, _) = presets::all_wildcards(options.presets.as_deref());
         for text in [&mut one.prompt, &mut one.negative] {
             *text = draw(text, seed, &wildcards);
         }
-        let words = lora::known_words(options)?;
-        NamedFiles::new(presets, &words, spec, args.lora.len()).fit(&mut one).map_err(Failure::BadInput)?;
     }
+    files.fit(&mut one, lora::chosen(args)).map_err(Failure::BadInput)?;
     Ok(one)
 }
 
-/// The request that the arguments stand for.
+/// The request that the arguments stand for, before anything is drawn, with the files that they give.
 pub(super) fn prepare(args: &Generate, options: &EngineOptions) -> Result<GenerateSpec, Failure> {
     let init = match &args.init {
         None => None,
@@ -118,8 +124,8 @@ pub(super) fn prepare(args: &Generate, options: &EngineOptions) -> Result<Genera
         init,
         noise: args.noise.as_ref().map(|path| latents::read_noise(path)).transpose()?,
         nets: args.nets.read()?,
-        embeddings: lora::embeddings(&args.embedding, [&args.prompt, &negative], options)?,
-        loras: lora::loras(&args.lora, &args.prompt, options)?,
+        embeddings: lora::embeddings(&args.embedding, options)?,
+        loras: lora::loras(&args.lora, options)?,
         negative,
     })
 }

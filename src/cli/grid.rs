@@ -17,7 +17,6 @@ use crate::store::pictures;
 use crate::store::runs::{NewRun, RunId, RunKind, Runs};
 use crate::store::sheet::{self, CellFacts};
 use crate::workbench::grid::{AxisText, Grid as Cells};
-use crate::workbench::named::NamedFiles;
 
 /// Where a folder says which run it shows.
 const RECORD: &str = "grid.json";
@@ -131,9 +130,8 @@ fn read(args: &Grid, session: &Session) -> Result<NewRun, Failure> {
     let base = generate::prepare(&args.generate, session.options())?;
     let grid = runs::with_sources(base.sampling.seed, |sources| Cells::read(&base, &axes, sources));
     let mut grid = grid.map_err(|error| Failure::BadInput(error.to_string()))?;
-    let words = lora::known_words(session.options())?;
-    let mut files = NamedFiles::new(session.options().presets.as_deref(), &words, &base, args.generate.lora.len());
-    grid.change(|spec| files.fit(spec)).map_err(Failure::BadInput)?;
+    let (mut files, chosen) = (lora::named_files(session.options())?, lora::chosen(&args.generate));
+    grid.change(|spec| files.fit(spec, chosen)).map_err(Failure::BadInput)?;
     let title = grid.title(&base.prompt);
     Ok(grid.into_run(RunKind::Grid, title, args.score_text.clone()))
 }

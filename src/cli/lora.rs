@@ -1,15 +1,15 @@
 //! `--lora PATH[:STRENGTH[:TEXT_STRENGTH]]` and `--embedding PATH`, and the same by name in a prompt.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::args::Generate;
 use super::models;
 use super::session::Failure;
 use crate::engine::options::EngineOptions;
 use crate::job::lora::{EmbeddingUse, LoraUse};
-use crate::prompt::named;
-use crate::registry::{self, Catalogue, RegistryError, Sort};
-use crate::workbench::named::KnownWord;
+use crate::registry::{self, Catalogue, Sort};
+use crate::workbench::named::{Chosen, KnownFile, NamedFiles};
 
 /// A LoRA file and how strongly it is to work.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,64 +54,38 @@ impl LoraArgument {
     }
 }
 
-/// The LoRAs of a job: those of `--lora`, and those that the prompt names. One of the same name is taken as the option says.
-pub(super) fn loras(given: &[LoraArgument], prompt: &str, options: &EngineOptions) -> Result<Vec<LoraUse>, Failure> {
-    let (catalogue, named) = (models::catalogue(options)?, named::loras(prompt));
-    let mut uses: Vec<LoraUse> = given.iter().map(|one| one.prepare(&catalogue)).collect::<Result<_, _>>()?;
-    let is_given =
-        |uses: &[LoraUse], name: &str| uses.iter().any(|one| one.path.file_stem().is_some_and(|stem| *stem == *name));
-    let missing: Vec<_> = named.iter().filter(|lora| !is_given(&uses, &lora.name)).collect();
-    if !missing.is_empty() {
-        let shelf = catalogue.shelf();
-        for lora in missing {
-            let path = &shelf.named(&lora.name, Sort::Lora).map_err(|error| in_prompt(&error, &lora.name))?.path;
-            uses.push(registry::lora_use(path, lora.text_strength, lora.unet_strength).map_err(models::bad)?);
-        }
-    }
-    Ok(uses)
-}
-
-fn in_prompt(error: &RegistryError, name: &str) -> Failure {
-    Failure::BadInput(format!("the prompt asks for {name}: {error}"))
-}
-
-/// The learned words that there are.
-pub(super) fn known_words(options: &EngineOptions) -> Result<Vec<KnownWord>, Failure> {
-    let shelf = models::catalogue(options)?.shelf();
-    Ok(shelf.of(Sort::Embedding).map(|word| (word.name.clone(), word.path.clone())).collect())
-}
-
-/// The learned words of a job: those of `--embedding`, and those that are known here and that a prompt names.
-pub(super) fn embeddings(
-    given: &[PathBuf],
-    prompts: [&str; 2],
-    options: &EngineOptions,
-) -> Result<Vec<EmbeddingUse>, Failure> {
+/// The LoRAs of `--lora`.
+pub(super) fn loras(given: &[LoraArgument], options: &EngineOptions) -> Result<Vec<LoraUse>, Failure> {
     let catalogue = models::catalogue(options)?;
-    let mut uses = Vec::new();
-    for path in given {
+    given.iter().map(|one| one.prepare(&catalogue)).collect()
+}
+
+/// The learned words of `--embedding`.
+pub(super) fn embeddings(given: &[PathBuf], options: &EngineOptions) -> Result<Vec<EmbeddingUse>, Failure> {
+    let catalogue = models::catalogue(options)?;
+    let read = |path: &PathBuf| {
         let path = match path.exists() {
             true => path.clone(),
             false => catalogue.locate(&path.to_string_lossy(), Sort::Embedding).map_err(models::bad)?,
         };
-        uses.push(registry::embedding_use(&path).map_err(models::bad)?);
-    }
-    let shelf = catalogue.shelf();
-    let is_used = |uses: &[EmbeddingUse], path: &Path| uses.iter().any(|one| one.path == path);
-    for found in shelf.of(Sort::Embedding).filter(|found| prompts.iter().any(|text| named::names(text, &found.name))) {
-        if !is_used(&uses, &found.path) {
-            uses.push(registry::embedding_use(&found.path).map_err(models::bad)?);
-        }
-    }
-    for word in prompts.iter().flat_map(|text| named::marked_words(text)) {
-        let names_it =
-            |one: &EmbeddingUse| one.path.file_stem().is_some_and(|stem| named::names(&word, &stem.to_string_lossy()));
-        // A file that was given may call its word something else than itself; whether a prompt names it is said by the job.
-        if given.is_empty() && !uses.iter().any(names_it) {
-            shelf.named(&word, Sort::Embedding).map_err(|error| in_prompt(&error, &word))?;
-        }
-    }
-    Ok(uses)
+        registry::embedding_use(&path).map_err(models::bad)
+    };
+    given.iter().map(read).collect()
+}
+
+/// How many files the arguments give.
+pub(super) fn chosen(args: &Generate) -> Chosen {
+    Chosen { loras: args.lora.len(), words: args.embedding.len() }
+}
+
+/// Finds what prompts name.
+pub(super) fn named_files(options: &EngineOptions) -> Result<NamedFiles, Failure> {
+    let shelf = models::catalogue(options)?.shelf();
+    let of =
+        |sort| shelf.of(sort).map(move |found| KnownFile { sort, name: found.name.clone(), path: found.path.clone() });
+    let mut files = NamedFiles::new(options.presets.clone());
+    files.look_anew(of(Sort::Lora).chain(of(Sort::Embedding)).collect());
+    Ok(files)
 }
 
 #[cfg(test)]

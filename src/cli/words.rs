@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::args::Generate;
 use super::generate;
 use super::json::{self, SCHEMA};
+use super::lora;
 use super::runs::{self, Runner};
 use super::session::{Failure, Session, say};
 use crate::job::ModelRef;
@@ -60,7 +61,8 @@ struct Figure {
 
 pub(super) fn run(args: &Words, session: &mut Session) -> Result<(), Failure> {
     let base = generate::prepare(&args.generate, session.options())?;
-    let base = generate::drawn(&args.generate, &base, base.sampling.seed, session.options())?;
+    let mut files = lora::named_files(session.options())?;
+    let base = generate::drawn(&args.generate, &base, base.sampling.seed, &mut files, session.options())?;
     let prompt = base.prompt.as_str();
     let (grain, parts) = words::parts(prompt, args.words.then_some(Grain::Words));
     if parts.is_empty() {
@@ -74,7 +76,8 @@ pub(super) fn run(args: &Words, session: &mut Session) -> Result<(), Failure> {
     if !seeds.is_empty() {
         let axes = words::axes(grain, &seeds);
         let grid = runs::with_sources(base.sampling.seed, |sources| Grid::read(&base, &axes, sources));
-        let grid = grid.map_err(|error| Failure::BadInput(error.to_string()))?;
+        let mut grid = grid.map_err(|error| Failure::BadInput(error.to_string()))?;
+        grid.change(|spec| files.fit(spec, lora::chosen(&args.generate))).map_err(Failure::BadInput)?;
         let title = grid.title(prompt);
         let run = grid.into_run(RunKind::Words, title, Some(scoring::plain(prompt)));
         pictures = measure(&mut runner, &run, parts.len() + 1)?;

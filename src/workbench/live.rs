@@ -132,7 +132,15 @@ impl Workbench {
         Ok(specs)
     }
 
-    /// The request for `count` pictures of it before anything is drawn, with all files that its words name.
+    /// The request for `count` pictures of it before anything is drawn, with the LoRAs that are chosen.
+    pub(super) fn chosen_spec(&self, count: u32) -> Result<GenerateSpec, prepare::NothingToGenerate> {
+        let document = self.document();
+        let mut spec = prepare::generate(document, &self.preferences, self.preview.target, count)?;
+        self.resources.apply_chosen(&mut spec, &document.steering)?;
+        Ok(spec)
+    }
+
+    /// The same with the files, too, that its words name as they stand.
     pub(super) fn generate_spec(&self, count: u32) -> Result<GenerateSpec, prepare::NothingToGenerate> {
         let document = self.document();
         let mut spec = prepare::generate(document, &self.preferences, self.preview.target, count)?;

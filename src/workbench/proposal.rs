@@ -19,6 +19,8 @@ pub enum Field {
     Prompt,
     /// The negative prompt.
     Negative,
+    /// The templates and styles over the prompt, which the text to be taken over has in it.
+    Stack,
     /// The number of steps.
     Steps,
     /// The sampler.
@@ -41,9 +43,10 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of the dialog.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Prompt,
         Self::Negative,
+        Self::Stack,
         Self::Steps,
         Self::Sampler,
         Self::Schedule,
@@ -60,6 +63,7 @@ impl Field {
         match self {
             Self::Prompt => "Prompt",
             Self::Negative => "Negative prompt",
+            Self::Stack => "Templates and styles",
             Self::Steps => "Steps",
             Self::Sampler => "Sampler",
             Self::Schedule => "Schedule",
@@ -129,6 +133,11 @@ impl Proposal {
     /// What would change in `document`.
     pub fn changes(&self, document: &Document) -> Vec<Change> {
         let change = |field: Field| {
+            if field == Field::Stack {
+                // What is taken over has its templates in the prompt already.
+                let names: Vec<&str> = document.stack.iter().map(|applied| applied.template.name.as_str()).collect();
+                return (!names.is_empty()).then(|| Change { field, from: names.join(", "), to: "none".to_owned() });
+            }
             let now = shown(field, &document.prompt, &document.negative, &document.sampling);
             let then = shown(field, &self.prompt, &self.negative, &self.sampling);
             (now != then).then_some(Change { field, from: now, to: then })
@@ -146,6 +155,8 @@ impl Proposal {
                 Field::Negative => {
                     edits.push(Edit::SetText { field: TextField::Negative, text: self.negative.clone() })
                 }
+                Field::Stack if document.stack.is_empty() => {}
+                Field::Stack => edits.push(Edit::SetStack(Vec::new())),
                 Field::Steps => sampling.steps = self.sampling.steps,
                 Field::Sampler => sampling.sampler = self.sampling.sampler,
                 Field::Schedule => sampling.schedule = self.sampling.schedule,
@@ -167,6 +178,7 @@ fn shown(field: Field, prompt: &str, negative: &str, sampling: &Sampling) -> Str
     match field {
         Field::Prompt => prompt.to_owned(),
         Field::Negative => negative.to_owned(),
+        Field::Stack => String::new(),
         Field::Steps => sampling.steps.to_string(),
         Field::Sampler => sampling.sampler.map_or(Sampler::MODELS_OWN, Sampler::name).to_owned(),
         Field::Schedule => sampling.schedule.name().to_owned(),
@@ -333,6 +345,24 @@ mod tests {
         }
         let left: Vec<Field> = proposal.changes(&document).iter().map(|change| change.field).collect();
         assert_eq!(left, [Field::Negative, Field::Size]);
+    }
+
+    #[test]
+    fn templates_are_not_laid_over_a_prompt_that_has_its_own() {
+        let template = crate::prompt::library::Template {
+            name: "Sketch".to_owned(),
+            text: "a sketch of {subject}".to_owned(),
+            ..Default::default()
+        };
+        let applied = crate::prompt::stack::Applied::new(template, false);
+        let mut document = Document { stack: vec![applied], ..Document::default() };
+        let proposal = Proposal::read("x", INFO, &document).unwrap();
+        let change = &proposal.changes(&document)[2];
+        assert_eq!((change.field.name(), change.from.as_str()), ("Templates and styles", "Sketch"));
+        for edit in proposal.edits(&document.clone(), &[]) {
+            document.apply(&edit).unwrap();
+        }
+        assert!(document.stack.is_empty() && proposal.changes(&document).is_empty());
     }
 
     #[test]

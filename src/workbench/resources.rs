@@ -53,6 +53,7 @@ pub struct Resources {
     names: Names,
     /// What the prompts name that were drawn last.
     drawn: Names,
+    revision: u64,
 }
 
 impl Resources {
@@ -111,7 +112,26 @@ impl Resources {
 
     /// Everything is to be read anew when it is next asked for.
     pub(super) fn forget(&mut self) {
+        self.revision += 1;
         self.known.retain(|_, answer| answer.is_none());
+    }
+
+    /// A number that changes with the files that there are.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Puts the LoRAs into `spec` that are chosen.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) fn apply_chosen(&self, spec: &mut GenerateSpec, steering: &Steering) -> Result<(), NothingToGenerate> {
+        for lora in steering.loras.iter().filter(|lora| lora.is_on) {
+            let Read { path, sha256 } = self.get(Wanted::Lora(lora.path.clone()))?;
+            let text_strength = lora.text_strength.unwrap_or(lora.strength);
+            spec.loras.push(LoraUse { path, sha256, text_strength, unet_strength: lora.strength });
+        }
+        Ok(())
     }
 
     /// Puts LoRAs and learned words into `spec`: those that are chosen, and those that its own prompts name. A LoRA that is chosen and named is taken as it was chosen.
@@ -124,11 +144,7 @@ impl Resources {
         steering: &Steering,
         known: Option<&[KnownModel]>,
     ) -> Result<(), NothingToGenerate> {
-        for lora in steering.loras.iter().filter(|lora| lora.is_on) {
-            let Read { path, sha256 } = self.get(Wanted::Lora(lora.path.clone()))?;
-            let text_strength = lora.text_strength.unwrap_or(lora.strength);
-            spec.loras.push(LoraUse { path, sha256, text_strength, unet_strength: lora.strength });
-        }
+        self.apply_chosen(spec, steering)?;
         let names = self.names_of([&spec.prompt, &spec.negative]);
         for lora in &names.loras {
             let Read { path, sha256 } = self.get(Wanted::NamedLora(lora.name.clone()))?;

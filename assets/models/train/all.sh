@@ -14,4 +14,5 @@ python train_vae.py --minutes 60 --decoder-only
 python train_judge.py --minutes 75
 python export.py
 python export_world.py
+cargo build --release --manifest-path ../../../Cargo.toml
 python contact_sheet.py --program ../../../target/release/maquette

@@ -17,7 +17,7 @@ use crate::store::presets;
 use crate::store::runs::{CellPicture, NewRun, RunCell, RunId, RunSummary, Runs, StoredRun};
 use crate::store::sheet::{self, CellFacts};
 use crate::workbench::grid::{AxisText, Grid, Sources};
-use crate::workbench::named::{KnownWord, NamedFiles};
+use crate::workbench::named::{Chosen, KnownFile, NamedFiles};
 
 /// This many runs are listed.
 const LISTED: usize = 200;
@@ -47,10 +47,9 @@ pub(super) struct WantedPlan {
     pub(super) axes: Vec<AxisText>,
     /// Names and texts of the library's templates.
     pub(super) templates: Vec<(String, String)>,
-    /// The learned words that there are.
-    pub(super) words: Vec<KnownWord>,
-    /// How many of the LoRAs are used whatever a prompt says.
-    pub(super) chosen: usize,
+    /// The LoRAs and learned words that there are.
+    pub(super) known: Vec<KnownFile>,
+    pub(super) chosen: Chosen,
 }
 
 /// What the thread is asked.
@@ -149,7 +148,7 @@ impl Archive {
             };
             let Some(runs) = open(folders.as_ref().map(UserFolders::runs_file), &send) else { return };
             let presets = folders.map(|folders| folders.presets);
-            Keeper { runs, presets, send: &send }.run(&requests);
+            Keeper { runs, files: NamedFiles::new(presets.clone()), presets, send: &send }.run(&requests);
         };
         let thread = std::thread::Builder::new().name("maquette-runs".to_owned()).spawn(keeper);
         if let Err(error) = &thread {
@@ -204,6 +203,7 @@ fn open(file: Option<PathBuf>, send: &dyn Fn(Answer)) -> Option<Runs> {
 struct Keeper<'a> {
     runs: Runs,
     presets: Option<PathBuf>,
+    files: NamedFiles,
     send: &'a dyn Fn(Answer),
 }
 
@@ -233,7 +233,7 @@ impl Keeper<'_> {
         match ask {
             Ask::List => self.list()?,
             Ask::Plan { number, wanted } => {
-                let plan = self.plan(&wanted);
+                let plan = self.plan(*wanted);
                 (self.send)(Answer::Planned { number, plan });
             }
             Ask::Begin(run) => {
@@ -288,13 +288,13 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    fn plan(&self, wanted: &WantedPlan) -> Result<Plan, String> {
-        let WantedPlan { base, axes, templates, words, chosen } = wanted;
+    fn plan(&mut self, wanted: WantedPlan) -> Result<Plan, String> {
+        let WantedPlan { base, axes, templates, known, chosen } = wanted;
         let (wildcards, _) = presets::all_wildcards(self.presets.as_deref());
-        let sources = Sources { templates, wildcards: &wildcards, dice: base.sampling.seed };
-        let mut grid = Grid::read(base, axes, &sources).map_err(|error| error.to_string())?;
-        let mut files = NamedFiles::new(self.presets.as_deref(), words, base, *chosen);
-        grid.change(|spec| files.fit(spec))?;
+        let sources = Sources { templates: &templates, wildcards: &wildcards, dice: base.sampling.seed };
+        let mut grid = Grid::read(&base, &axes, &sources).map_err(|error| error.to_string())?;
+        self.files.look_anew(known);
+        grid.change(|spec| self.files.fit(spec, chosen))?;
         let mut left = 0.0;
         let mut existing = 0;
         for cell in &grid.cells {

@@ -8,6 +8,7 @@ use super::{CompareRequest, CompareView, Pick, Side};
 use crate::document::{Edit, TextField};
 use crate::store::runs::{AxisLabels, CellPicture, NewRun, RunCell, RunId, RunKind};
 use crate::workbench::grid::{Grid, Sources, cost, scoring, words};
+use crate::workbench::named::keep_named;
 use crate::workbench::notices::Level;
 use crate::workbench::preview::MadePicture;
 use crate::workbench::{Workbench, sentence};
@@ -87,7 +88,13 @@ impl Workbench {
         let wildcards = crate::prompt::expand::wildcards::Wildcards::default();
         let sources = Sources { templates: &[], wildcards: &wildcards, dice: first };
         match Grid::read(&base, &axes, &sources) {
-            Ok(grid) => {
+            Ok(mut grid) => {
+                let chosen = self.chosen();
+                let kept: Result<(), std::convert::Infallible> = grid.change(|spec| {
+                    keep_named(spec, chosen);
+                    Ok(())
+                });
+                let Ok(()) = kept;
                 let title = grid.title(&base.prompt);
                 self.begin_run(grid.into_run(RunKind::Words, title, Some(scoring::plain(&base.prompt))));
             }
@@ -151,6 +158,8 @@ impl Workbench {
         self.history.begin_gesture();
         self.edit(Edit::SetText { field: TextField::Prompt, text: spec.prompt });
         self.edit(Edit::SetText { field: TextField::Negative, text: spec.negative });
+        // They are in the prompt already.
+        self.edit(Edit::SetStack(Vec::new()));
         self.edit(Edit::SetSampling(spec.sampling));
         self.history.end_gesture();
         self.preferences.diffusion_model = spec.model;

@@ -100,7 +100,8 @@ pub enum CompareRequest {
 #[derive(Debug)]
 struct Draft {
     axes: [AxisText; 3],
-    asked: Option<(GenerateSpec, [AxisText; 3])>,
+    /// The request, the axes, and how often the files had changed that they may name.
+    asked: Option<(GenerateSpec, [AxisText; 3], u64)>,
     number: u64,
     plan: Option<Result<Plan, String>>,
 }

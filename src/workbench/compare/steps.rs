@@ -11,6 +11,7 @@ use crate::job::spec::{EmbedInputs, EmbedSpec};
 use crate::registry::Sort;
 use crate::workbench::grid::scoring;
 use crate::workbench::grid::words::{self, Measured};
+use crate::workbench::named::{Chosen, KnownFile};
 use crate::workbench::{Workbench, prepare};
 
 /// Texts that are embedded in one job.
@@ -114,29 +115,43 @@ impl Workbench {
             self.compare.draft.asked = None;
             return;
         }
-        let base = match self.generate_spec(1) {
+        let base = match self.chosen_spec(1) {
             Ok(base) => base,
-            // A moment only; until then the plan stays.
-            Err(prepare::NothingToGenerate::Reading) => return,
+            Err(prepare::NothingToGenerate::Reading) => {
+                self.compare.draft.plan = None;
+                self.compare.draft.asked = None;
+                return;
+            }
             Err(missing) => {
                 self.compare.draft.plan = Some(Err(missing.to_string()));
                 self.compare.draft.asked = None;
                 return;
             }
         };
-        if self.compare.draft.asked.as_ref().is_some_and(|asked| asked.0 == base && asked.1 == axes) {
+        let asked = Some((base.clone(), axes.clone(), self.reader.revision() + self.resources.revision()));
+        if self.compare.draft.asked == asked {
             return;
         }
         self.compare.draft.number += 1;
-        self.compare.draft.asked = Some((base.clone(), axes.clone()));
+        (self.compare.draft.asked, self.compare.draft.plan) = (asked, None);
         let typed = axes.into_iter().filter(|axis| !axis.text.trim().is_empty()).collect();
         let templates = self.library().templates.iter().map(|t| (t.name.clone(), t.text.clone())).collect();
-        let known = self.models.known().unwrap_or_default().iter().filter(|model| model.sort == Sort::Embedding);
-        let words = known.map(|word| (word.name.clone(), PathBuf::from(&word.reference.0))).collect();
-        let chosen = self.document().steering.loras.iter().filter(|lora| lora.is_on).count();
+        let models = self.models.known().unwrap_or_default().iter();
+        let models = models.filter(|model| matches!(model.sort, Sort::Lora | Sort::Embedding));
+        let known = models.map(|model| KnownFile {
+            sort: model.sort,
+            name: model.name.clone(),
+            path: PathBuf::from(&model.reference.0),
+        });
+        let (known, chosen) = (known.collect(), self.chosen());
         let number = self.compare.draft.number;
-        let wanted = Box::new(WantedPlan { base, axes: typed, templates, words, chosen });
+        let wanted = Box::new(WantedPlan { base, axes: typed, templates, known, chosen });
         self.compare.archive.ask(Ask::Plan { number, wanted });
+    }
+
+    /// What is used whatever the prompt says.
+    pub(super) fn chosen(&self) -> Chosen {
+        Chosen { loras: self.document().steering.loras.iter().filter(|lora| lora.is_on).count(), words: 0 }
     }
 
     /// The embeddings of the prompt without each of its parts: text alone, so at once.

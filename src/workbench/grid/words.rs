@@ -129,7 +129,8 @@ fn is_dead(value: &PartValue, strongest: f32) -> bool {
     match (value.score_change, value.embedding_change) {
         (Some(change), _) if change.count > 1 => change.mean <= change.error(),
         (Some(change), _) => change.mean <= 0.0,
-        (None, Some(change)) => change < strongest * DEAD_SHARE,
+        // Of a LoRA no text tells.
+        (None, Some(change)) => change < strongest * DEAD_SHARE && !scoring::plain(&value.text).is_empty(),
         (None, None) => false,
     }
 }

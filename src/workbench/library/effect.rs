@@ -22,6 +22,7 @@ use crate::prompt::modifier;
 use crate::store::cache;
 use crate::store::preferences::Preferences;
 use crate::workbench::command::PreviewTarget;
+use crate::workbench::grid::scoring;
 use crate::workbench::prepare;
 
 /// What a modifier does, over a few seeds.
@@ -134,7 +135,7 @@ impl Measurement {
         };
         let (without, with) = (spec(&without)?, spec(&with)?);
         let fit = if negative { modifier.to_owned() } else { with.prompt.clone() };
-        let texts = [fit, without.prompt.clone()];
+        let texts = [scoring::plain(&fit), scoring::plain(&without.prompt)];
         let clip = preferences.clip_model.clone();
         let known = known.filter(|known| known.spec == without && known.clip == clip);
         Some(Self {

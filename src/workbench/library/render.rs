@@ -34,7 +34,7 @@ impl Workbench {
 
     /// What steers beside the words. A ControlNet that follows the canvas, say, while there is none, is left out.
     fn beside(&self) -> Beside {
-        self.generate_spec(1).map(Beside::of).unwrap_or_default()
+        self.generate_spec(1).or_else(|_| self.chosen_spec(1)).map(Beside::of).unwrap_or_default()
     }
 
     /// The document with a seed that stays: what is known of the library is not lost with each throw of the dice.

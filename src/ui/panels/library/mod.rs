@@ -48,7 +48,7 @@ impl Tab {
 }
 
 /// Below this height what is on the prompt scrolls with the list.
-const LOW: f32 = 300.0;
+const LOW: f32 = 360.0;
 /// Below this width the tabs are a list to choose from.
 const NARROW: f32 = 320.0;
 
@@ -104,14 +104,17 @@ pub(super) fn show(ui: &mut Ui, cx: &mut Cx<'_>) {
         tabs(ui, cx);
     }
     tools::under_way(ui, cx);
-    egui::ScrollArea::vertical().id_salt("library").auto_shrink([false, false]).show(ui, |ui| {
-        create::show(ui, cx);
-        if is_low {
-            stack::show(ui, cx);
-        }
-        lists(ui, cx);
-        super::turn_pages(ui, place);
-    });
+    egui::ScrollArea::vertical().id_salt("library").min_scrolled_height(0.0).auto_shrink([false, false]).show(
+        ui,
+        |ui| {
+            create::show(ui, cx);
+            if is_low {
+                stack::show(ui, cx);
+            }
+            lists(ui, cx);
+            super::turn_pages(ui, place);
+        },
+    );
 }
 
 /// What is on the prompt, below the list, so that nothing in the list moves when a click in it puts something onto the prompt.
@@ -124,8 +127,11 @@ fn stack_below(ui: &mut Ui, cx: &mut Cx<'_>) {
         .resizable(false)
         .exact_size(height + f32::from(GAP))
         .show(ui, |ui| {
-            let shown = egui::ScrollArea::vertical().id_salt("stack").show(ui, |ui| stack::show(ui, cx));
-            if shown.content_size.y != cx.view.library.stack_height {
+            let shown = egui::ScrollArea::vertical()
+                .id_salt("stack")
+                .min_scrolled_height(0.0)
+                .show(ui, |ui| stack::show(ui, cx));
+            if (shown.content_size.y - cx.view.library.stack_height).abs() > 0.5 {
                 cx.view.library.stack_height = shown.content_size.y;
                 ui.ctx().request_discard("the stack has another height");
             }
