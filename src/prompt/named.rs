@@ -27,6 +27,10 @@ pub fn is_lora(network: &ExtraNetwork) -> bool {
 
 /// The LoRAs that `prompt` names, in order; of one that is named twice, the strengths are added up.
 pub fn loras(prompt: &str) -> Vec<NamedLora> {
+    // This is asked while somebody types; most prompts name none.
+    if !prompt.contains('<') {
+        return Vec::new();
+    }
     let mut named: Vec<NamedLora> = Vec::new();
     for network in Stages::new(prompt, 1).extra_networks.iter().filter(|network| is_lora(network)) {
         let (name, text, unet) = (network.name.trim(), network.weight as f32, network.denoiser_weight as f32);
