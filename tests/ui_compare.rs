@@ -17,8 +17,10 @@ use maquette::job::spec::EmbedInputs;
 use maquette::job::{JobError, JobOutput, JobSpec};
 use maquette::store::pictures;
 use maquette::store::preferences::Preferences;
+use maquette::workbench::Command;
 use maquette::workbench::compare::{CompareRequest, CompareView, Side, Table};
 use maquette::workbench::grid::AxisText;
+use maquette::workbench::library::{Item, LibraryCommand};
 use window::{Window, app, command, folders, wait_for as wait};
 
 /// A window without the live picture, whose jobs would be counted, too.
@@ -318,11 +320,16 @@ fn two_results_are_put_side_by_side_with_what_differs() {
         harness.query_by_label_contains("A: Seed").is_some() != harness.query_by_label_contains("B: Seed").is_some()
     );
 
-    // Another cell's settings become those of the document, in one step of undo.
+    // Another cell's settings become those of the document, in one step of undo; its prompt has the templates already.
+    let item = Item::Template("Flat illustration".to_owned());
+    harness.state_mut().as_mut().unwrap().send(Command::Library(LibraryCommand::Toggle(item)));
+    harness.run_steps(2);
+    assert_eq!(app(&harness).workbench().document().stack.len(), 1);
     let before = app(&harness).workbench().document().clone();
     request(&mut harness, CompareRequest::UseCell(1));
     let seed = table(&harness).run.cells[1].spec.sampling.seed;
     assert_eq!(app(&harness).workbench().document().sampling.seed, seed);
+    assert!(app(&harness).workbench().document().stack.is_empty());
     command(&mut harness, "Undo");
     assert_eq!(*app(&harness).workbench().document(), before);
 }

@@ -233,6 +233,23 @@ fn what_only_a_drawn_prompt_names_is_found_for_grids_and_single_pictures_alike()
 }
 
 #[test]
+fn a_grid_follows_files_that_come() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = window_with_steering(root.path());
+    let request = CompareRequest::SetAxis(0, "Prompt: <lora:sea:1> a fox, a fox".parse().unwrap());
+    harness.state_mut().as_mut().unwrap().send(Command::Compare(request));
+    wait(&mut harness, |app| matches!(app.workbench().compare().plan(), Some(Err(_))));
+    let more = root.path().join("more");
+    std::fs::create_dir(&more).unwrap();
+    std::fs::copy(golden("lora/kohya.safetensors"), more.join("sea.safetensors")).unwrap();
+    command(&mut harness, "Add models");
+    harness.event(egui::Event::Text(more.display().to_string()));
+    harness.run_steps(2);
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    wait(&mut harness, |app| matches!(app.workbench().compare().plan(), Some(Ok(_))));
+}
+
+#[test]
 fn a_control_net_steers_by_the_canvas_or_by_a_file() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = window_with_steering(root.path());

@@ -11,6 +11,7 @@ use crate::job::sampling::Sampling;
 use crate::job::spec::{GenerateSpec, InitSpec};
 use crate::job::{JobOutput, JobSpec, ModelRef};
 use crate::models::diffusion::own_extent;
+use crate::prompt::expand::wildcards::Wildcards;
 use crate::prompt::reading::{draw, is_dynamic};
 use crate::registry::Family;
 use crate::store::{latents, pictures, presets};
@@ -20,12 +21,12 @@ pub(super) fn run(args: &Generate, session: &mut Session) -> Result<(), Failure>
     session::check_out(&args.out)?;
     args.save_latents.as_deref().map_or(Ok(()), session::check_out)?;
     let spec = prepare(args, session.options())?;
-    let mut named = lora::named_files(session.options())?;
+    let (mut named, wildcards) = (lora::named_files(session.options())?, wildcards(&spec, session.options()));
     let (mut remarks, mut made): (Vec<String>, Option<GenerateSpec>) = (Vec::new(), None);
     let (mut files, mut model_sha256) = (Vec::new(), String::new());
     // A job for each picture: what is made is written at once and is not lost if a later one fails.
     for index in 0..args.count {
-        let one = drawn(args, &spec, spec.sampling.seed_of(index), &mut named, session.options())?;
+        let one = drawn(args, &spec, spec.sampling.seed_of(index), &mut named, &wildcards)?;
         let output = session.run(JobSpec::Generate(one.clone()))?;
         let JobOutput::Pictures(generated) = &*output else { return Err(wrong_answer()) };
         for (seed, picture) in &generated.pictures {
@@ -66,6 +67,16 @@ fn own_size(model: &ModelRef, options: &EngineOptions) -> Option<Extent> {
     own_extent(&files)
 }
 
+/// The wildcards that ship and the user's, if the prompts have anything to draw; says which files could not be read.
+pub(super) fn wildcards(spec: &GenerateSpec, options: &EngineOptions) -> Wildcards {
+    if !is_dynamic(&spec.prompt) && !is_dynamic(&spec.negative) {
+        return Wildcards::default();
+    }
+    let (wildcards, warnings) = presets::all_wildcards(options.presets.as_deref());
+    warnings.iter().for_each(|warning| eprintln!("maquette: note: {warning}"));
+    wildcards
+}
+
 /// The request for the picture of a seed: its variants and wildcards are drawn by the seed, as in the window, and it has the files
 /// that its prompts name.
 pub(super) fn drawn(
@@ -73,15 +84,12 @@ pub(super) fn drawn(
     spec: &GenerateSpec,
     seed: u64,
     files: &mut NamedFiles,
-    options: &EngineOptions,
+    wildcards: &Wildcards,
 ) -> Result<GenerateSpec, Failure> {
     let mut one = spec.clone();
     (one.count, one.sampling.seed) = (1, seed);
-    if is_dynamic(&one.prompt) || is_dynamic(&one.negative) {
-        let (wildcards, _) = presets::all_wildcards(options.presets.as_deref());
-        for text in [&mut one.prompt, &mut one.negative] {
-            *text = draw(text, seed, &wildcards);
-        }
+    for text in [&mut one.prompt, &mut one.negative] {
+        *text = draw(text, seed, wildcards);
     }
     files.fit(&mut one, lora::chosen(args)).map_err(Failure::BadInput)?;
     Ok(one)

@@ -62,7 +62,8 @@ struct Figure {
 pub(super) fn run(args: &Words, session: &mut Session) -> Result<(), Failure> {
     let base = generate::prepare(&args.generate, session.options())?;
     let mut files = lora::named_files(session.options())?;
-    let base = generate::drawn(&args.generate, &base, base.sampling.seed, &mut files, session.options())?;
+    let wildcards = generate::wildcards(&base, session.options());
+    let base = generate::drawn(&args.generate, &base, base.sampling.seed, &mut files, &wildcards)?;
     let prompt = base.prompt.as_str();
     let (grain, parts) = words::parts(prompt, args.words.then_some(Grain::Words));
     if parts.is_empty() {

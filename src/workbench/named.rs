@@ -174,3 +174,38 @@ pub fn keep_named(spec: &mut GenerateSpec, chosen: Chosen) {
         at <= chosen.words || texts.iter().any(|text| named::names(text, name))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_of_a_prompt_takes_its_files_along() {
+        let lora = |name: &str| LoraUse {
+            path: PathBuf::from(format!("{name}.safetensors")),
+            sha256: String::new(),
+            text_strength: 1.0,
+            unet_strength: 1.0,
+        };
+        let word = |name: &str| EmbeddingUse { path: PathBuf::from(format!("{name}.pt")), sha256: String::new() };
+        let kept = |prompt: &str| {
+            let mut spec = GenerateSpec {
+                model: crate::job::ModelRef::builtin(),
+                prompt: prompt.to_owned(),
+                negative: "blur".to_owned(),
+                sampling: crate::job::sampling::Sampling::default(),
+                count: 1,
+                init: None,
+                noise: None,
+                nets: crate::job::nets::OtherNets::default(),
+                loras: vec![lora("chosen"), lora("ink")],
+                embeddings: vec![word("mood"), word("blur")],
+            };
+            keep_named(&mut spec, Chosen { loras: 1, words: 0 });
+            (spec.loras.len(), spec.embeddings.len())
+        };
+        assert_eq!(kept("a mood, <lora:ink:1>"), (2, 2));
+        assert_eq!(kept("a mood"), (1, 2));
+        assert_eq!(kept("<lora:ink:0.2>"), (2, 1));
+    }
+}

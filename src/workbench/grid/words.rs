@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn that_a_lora_does_nothing_only_pictures_can_tell() {
+        let (prompt, parts) = ("fox, <lora:ink:1>", [0..3, 5..17]);
+        let embeddings = [vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
+        assert_eq!(&prompt[parts[1].clone()], "<lora:ink:1>");
+        assert!(!values(prompt, &parts, &embeddings, &[])[1].is_dead);
+        let row = [0.3, 0.1, 0.3].map(|score| measured(score, [1.0, 0.0])).to_vec();
+        assert!(values(prompt, &parts, &embeddings, &[row])[1].is_dead);
+    }
+
+    #[test]
     fn half_finished_rows_count_as_far_as_they_are() {
         let pictures = [vec![measured(0.3, [1.0, 0.0]), Measured::default(), measured(0.1, [0.0, 1.0])]];
         let values = values("a, b", &[0..1, 3..4], &[], &pictures);

@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_plain_and_prompts_are_not() {
+        let document = Document { prompt: "a (red:1.2) fox".into(), ..Document::default() };
+        let made = Measurement::new(&document, &Preferences::default(), &Library::default(), "(foggy:1.1)", 1).unwrap();
+        assert_eq!(made.texts, ["a red fox, foggy", "a red fox"]);
+        assert_eq!(made.with.prompt, "a (red:1.2) fox, (foggy:1.1)");
+    }
+
+    #[test]
     fn the_numbers_are_those_of_the_definition() {
         let document = Document { prompt: "a fox, foggy".into(), ..Document::default() };
         let library = Library::default();
