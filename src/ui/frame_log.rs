@@ -105,12 +105,15 @@ impl FrameLog {
     /// Takes note of a frame that began at `start` and is laid out now, and of the answers in it.
     pub(super) fn frame(&mut self, start: FrameStart, workbench: &Workbench) {
         let (work, clock) = (thread_time().saturating_sub(start.processor), start.clock.elapsed());
+        let has_input = std::mem::take(&mut self.has_input);
+        let (work_ms, clock_ms) = (work.as_secs_f64() * 1e3, clock.as_secs_f64() * 1e3);
         if work > BUDGET {
-            let (work, clock) = (work.as_secs_f64() * 1e3, clock.as_secs_f64() * 1e3);
-            tracing::debug!(frame = self.work.len(), work, clock, "slow frame, in milliseconds");
+            tracing::debug!(frame = self.work.len(), work_ms, clock_ms, has_input, "slow frame");
+        } else {
+            tracing::trace!(frame = self.work.len(), work_ms, clock_ms, has_input, "frame");
         }
         self.work.push(work);
-        if std::mem::take(&mut self.has_input) {
+        if has_input {
             self.input_work.push(work);
         }
         self.clock.push(clock);

@@ -37,6 +37,15 @@ impl Drawn {
         spec
     }
 
+    /// The same for what follows the typing: as the reader has drawn it beside the window, `None` until it has.
+    pub(super) fn live(mut spec: GenerateSpec, reader: &Reader) -> Option<GenerateSpec> {
+        if is_dynamic(&spec.prompt) || is_dynamic(&spec.negative) {
+            let reading = reader.reading().filter(|_| reader.is_current())?;
+            [spec.prompt, spec.negative] = reading.made.each_ref().map(|made| made.text().to_owned());
+        }
+        Some(spec)
+    }
+
     /// A text for pictures of a seed.
     pub(super) fn text(&mut self, text: String, seed: u64, reader: &Reader) -> String {
         if !is_dynamic(&text) {

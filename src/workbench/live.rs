@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::background::FileTask;
+use super::drawn::Drawn;
 use super::notices::Level;
 use super::resources::Wanted;
 use super::{Workbench, prepare};
@@ -97,8 +98,8 @@ impl Workbench {
         let (prompt, negative) = document.words();
         if is_dynamic(&prompt) || is_dynamic(&negative) {
             // What is drawn may name others.
-            if let Ok(spec) = prepare::generate(document, &self.preferences, self.preview.target, 1) {
-                let spec = self.drawn.one(spec, &self.reader);
+            let spec = prepare::generate(document, &self.preferences, self.preview.target, 1).ok();
+            if let Some(spec) = spec.and_then(|spec| Drawn::live(spec, &self.reader)) {
                 let wanted = self.resources.follow_drawn([&spec.prompt, &spec.negative], self.models.known());
                 self.read(wanted);
             }
@@ -112,7 +113,15 @@ impl Workbench {
         }
     }
 
-    /// The request for what the preview shows, with everything drawn.
+    /// The request for what the preview shows, once the reader has drawn it: a frame has no time for that.
+    fn live_spec(&self) -> Result<GenerateSpec, prepare::NothingToGenerate> {
+        let spec = prepare::generate(self.history.document(), &self.preferences, self.preview.target, 1)?;
+        let mut spec = Drawn::live(spec, &self.reader).ok_or(prepare::NothingToGenerate::Reading)?;
+        self.resources.apply(&mut spec, &self.history.document().steering, self.models.known())?;
+        Ok(spec)
+    }
+
+    /// The same for who cannot wait, with everything drawn here and now.
     pub(super) fn drawn_spec(&mut self) -> Result<GenerateSpec, prepare::NothingToGenerate> {
         let specs = self.drawn_specs(1)?;
         specs.into_iter().next().ok_or(prepare::NothingToGenerate::Reading)
@@ -226,7 +235,7 @@ impl Workbench {
             }
             return None;
         }
-        let wanted = match self.drawn_spec() {
+        let wanted = match self.live_spec() {
             Ok(spec) => spec,
             // A moment only; until then the picture stays.
             Err(prepare::NothingToGenerate::Reading) => return None,
