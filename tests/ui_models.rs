@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable;
+use maquette::base::task::TaskCx;
 use maquette::document::ControlPicture;
 use maquette::engine::mock::plausible_output;
 use maquette::job::spec::GenerateSpec;
+use maquette::job::{JobError, JobOutput, JobSpec};
 use maquette::registry::Sort;
 use maquette::store::preferences::Preferences;
 use maquette::ui::App;
 use maquette::workbench::Command;
 use maquette::workbench::compare::CompareRequest;
+use maquette::workbench::library::{Item, LibraryCommand};
 use window::{Window, app, click, command, folders, press, retype, says, wait};
 
 fn open<'a>(root: &Path) -> Window<'a> {
@@ -89,6 +92,14 @@ fn models_are_added_by_path_and_chosen() {
 
 /// A folder of things that steer, remembered by the window.
 fn window_with_steering(root: &Path) -> Window<'_> {
+    window_over(root, Preferences::default(), plausible_output)
+}
+
+fn window_over<'a>(
+    root: &Path,
+    preferences: Preferences,
+    script: impl Fn(&JobSpec, &TaskCx<'_>) -> Result<JobOutput, JobError> + Clone + Send + 'static,
+) -> Window<'a> {
     let mine = root.join("mine");
     copy(&golden("steered/control0"), &mine.join("edges"));
     std::fs::copy(golden("lora/kohya.safetensors"), mine.join("ink.safetensors")).unwrap();
@@ -96,7 +107,7 @@ fn window_with_steering(root: &Path) -> Window<'_> {
     std::fs::create_dir_all(root.join("presets")).unwrap();
     let place = toml::Value::String(mine.display().to_string());
     std::fs::write(root.join("presets/models.toml"), format!("[[place]]\npath = {place}\n")).unwrap();
-    let mut harness = open(root);
+    let mut harness = window::window([1360.0, 1400.0], Some(folders(root)), preferences, script);
     wait(&mut harness, |app| app.workbench().models().known().is_some());
     command(&mut harness, "Show steering");
     harness
@@ -230,6 +241,43 @@ fn what_only_a_drawn_prompt_names_is_found_for_grids_and_single_pictures_alike()
     let same = cells.iter().find(|spec| spec.sampling.seed == single.sampling.seed).unwrap();
     let same = GenerateSpec { sampling: single.sampling.clone(), ..same.clone() };
     assert_eq!(same.hash(), single.hash());
+}
+
+#[test]
+fn thumbnails_and_effects_have_what_their_item_names() {
+    let root = tempfile::tempdir().unwrap();
+    let style = |name: &str, text: &str| format!("[[style]]\nname = \"{name}\"\ntext = \"{text}\"\n");
+    let styles = [style("inked", "{prompt}, <lora:ink:0.5>"), style("lost", "{prompt}, <lora:sea:1>")].concat();
+    std::fs::create_dir_all(root.path().join("presets/styles")).unwrap();
+    std::fs::write(root.path().join("presets/styles/mine.toml"), styles).unwrap();
+    let (sender, asked) = std::sync::mpsc::channel();
+    let script = move |spec: &JobSpec, cx: &TaskCx<'_>| {
+        if let JobSpec::Generate(spec) = spec {
+            let strengths: Vec<f32> = spec.loras.iter().map(|lora| lora.unet_strength).collect();
+            sender.send((spec.prompt.clone(), strengths, spec.embeddings.len())).unwrap();
+        }
+        plausible_output(spec, cx)
+    };
+    let mut harness = window_over(root.path(), Preferences { live_preview: false, ..Preferences::default() }, script);
+    command(&mut harness, "Edit prompt");
+    retype(&mut harness, "a fox");
+    let send =
+        |harness: &mut Window<'_>, request| harness.state_mut().as_mut().unwrap().send(Command::Library(request));
+    let items = ["lost", "inked"].map(|name| Item::Style(name.to_owned()));
+    send(&mut harness, LibraryCommand::RenderThumbnails(items.to_vec()));
+    wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&items[1]).is_some_and(|one| one.is_current));
+    assert_eq!(asked.try_iter().collect::<Vec<_>>(), [("a fox, <lora:ink:0.5>".to_owned(), vec![0.5], 0)]);
+    let said = |app: &App, what: &str| app.workbench().notices().iter().any(|notice| notice.text.contains(what));
+    assert!(said(app(&harness), "\"lost\" cannot be rendered"), "nothing is rendered without what it asks for");
+
+    let modifiers = ["<lora:sea:1>", "<lora:ink:0.7> mood"].map(str::to_owned).to_vec();
+    send(&mut harness, LibraryCommand::Measure { modifiers, seeds: 1 });
+    let measured = "<lora:ink:0.7> mood";
+    wait(&mut harness, |app| app.workbench().shelf().effects().get(measured).is_some_and(|one| one.is_current));
+    wait(&mut harness, |app| app.workbench().shelf().effects().progress().is_none());
+    let plain = ("a fox".to_owned(), vec![], 0);
+    assert_eq!(asked.try_iter().collect::<Vec<_>>(), [plain, (format!("a fox, {measured}"), vec![0.7], 1)]);
+    assert!(said(app(&harness), "\"<lora:sea:1>\" cannot be measured"));
 }
 
 #[test]

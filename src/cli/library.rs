@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 
 use super::json::{self, SCHEMA};
+use super::lora;
 use super::session::{Failure, Session, check_out, say, wrong_answer};
 use crate::base::geom::Extent;
 use crate::base::statistics::Spread;
@@ -379,10 +380,10 @@ fn effect(args: &Effect, session: &mut Session) -> Result<(), Failure> {
     if args.modifier.trim().is_empty() {
         return Err(Failure::BadInput("the modifier is empty; say which words to measure".to_owned()));
     }
-    let library = users_library();
-    let modifier = args.modifier.trim();
-    let mut measurement = Measurement::new(&document, &preferences, &library, modifier, args.seeds)
-        .ok_or_else(|| Failure::BadInput("there is nothing to generate".to_owned()))?;
+    let mut files = lora::named_files(session.options())?;
+    let (library, modifier) = (users_library(), args.modifier.trim());
+    let mut measurement = Measurement::new(document, preferences, library, modifier, args.seeds, &mut files)
+        .map_err(Failure::BadInput)?;
     while let Some(spec) = measurement.next() {
         measurement.take(&*session.run(spec)?);
     }

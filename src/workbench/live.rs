@@ -1,9 +1,11 @@
 //! Keeping the live panels current: compares what each panel should show with what was last asked, and asks anew.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::background::FileTask;
 use super::drawn::Drawn;
+use super::named::KnownFile;
 use super::notices::Level;
 use super::resources::Wanted;
 use super::{Workbench, prepare};
@@ -14,6 +16,7 @@ use crate::job::spec::{CountTokensSpec, GenerateSpec};
 use crate::prompt::reading::is_dynamic;
 use crate::prompt::source::Traced;
 use crate::prompt::stack::compose_traced;
+use crate::registry::Sort;
 
 /// A live picture is asked for after this much quiet: short, because a newer request stops an older one at once.
 const PREVIEW_QUIET: Duration = Duration::from_millis(90);
@@ -149,12 +152,16 @@ impl Workbench {
         Ok(spec)
     }
 
-    /// The same with the files, too, that its words name as they stand.
-    pub(super) fn generate_spec(&self, count: u32) -> Result<GenerateSpec, prepare::NothingToGenerate> {
-        let document = self.document();
-        let mut spec = prepare::generate(document, &self.preferences, self.preview.target, count)?;
-        self.resources.apply(&mut spec, &document.steering, self.models.known())?;
-        Ok(spec)
+    /// The LoRAs and learned words on this machine, for finding by name what prompts ask for.
+    pub(super) fn known_files(&self) -> Vec<KnownFile> {
+        let models = self.models.known().unwrap_or_default().iter();
+        let models = models.filter(|model| matches!(model.sort, Sort::Lora | Sort::Embedding));
+        let known = models.map(|model| KnownFile {
+            sort: model.sort,
+            name: model.name.clone(),
+            path: PathBuf::from(&model.reference.0),
+        });
+        known.collect()
     }
 
     fn submit_tokens(&mut self) {

@@ -1,6 +1,5 @@
 //! What is done in every frame: the axes are looked at when they change, the next cell is made when the last one is done.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::archive::{Ask, WantedPlan};
@@ -8,10 +7,9 @@ use super::{CompareView, Table};
 use crate::engine::{InteractiveKind, Lane};
 use crate::job::JobSpec;
 use crate::job::spec::{EmbedInputs, EmbedSpec};
-use crate::registry::Sort;
 use crate::workbench::grid::scoring;
 use crate::workbench::grid::words::{self, Measured};
-use crate::workbench::named::{Chosen, KnownFile};
+use crate::workbench::named::Chosen;
 use crate::workbench::{Workbench, prepare};
 
 /// Texts that are embedded in one job.
@@ -136,14 +134,7 @@ impl Workbench {
         (self.compare.draft.asked, self.compare.draft.plan) = (asked, None);
         let typed = axes.into_iter().filter(|axis| !axis.text.trim().is_empty()).collect();
         let templates = self.library().templates.iter().map(|t| (t.name.clone(), t.text.clone())).collect();
-        let models = self.models.known().unwrap_or_default().iter();
-        let models = models.filter(|model| matches!(model.sort, Sort::Lora | Sort::Embedding));
-        let known = models.map(|model| KnownFile {
-            sort: model.sort,
-            name: model.name.clone(),
-            path: PathBuf::from(&model.reference.0),
-        });
-        let (known, chosen) = (known.collect(), self.chosen());
+        let (known, chosen) = (self.known_files(), self.chosen());
         let number = self.compare.draft.number;
         let wanted = Box::new(WantedPlan { base, axes: typed, templates, known, chosen });
         self.compare.archive.ask(Ask::Plan { number, wanted });

@@ -8,10 +8,11 @@
 //! - *rest*: the same for the prompt without the modifier: what it costs or gives the rest of the prompt.
 //! - *change*: distance of the two pictures of a seed, 1 - cosine. *Chance* is the distance between seeds, to compare with.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::Item;
-use super::tasks::{Beside, make_definite};
+use super::tasks::{Beside, Scene, Settler};
 use crate::base::pixels::Picture;
 use crate::base::statistics::Spread;
 use crate::document::Document;
@@ -23,6 +24,7 @@ use crate::store::cache;
 use crate::store::preferences::Preferences;
 use crate::workbench::command::PreviewTarget;
 use crate::workbench::grid::scoring;
+use crate::workbench::named::NamedFiles;
 use crate::workbench::prepare;
 
 /// What a modifier does, over a few seeds.
@@ -98,27 +100,33 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// Of `modifier` on a document, over `seeds` seeds from that of the document on.
+    /// Of `modifier` on a document, over `seeds` seeds from that of the document on. LoRAs and learned words that prompts name are
+    /// found among `files`.
+    ///
+    /// # Errors
+    /// If one of them is not found or cannot be read.
     pub fn new(
-        document: &Document,
-        preferences: &Preferences,
-        library: &Library,
+        document: Document,
+        preferences: Preferences,
+        library: Library,
         modifier: &str,
         seeds: u32,
-    ) -> Option<Self> {
-        Self::beside(document, preferences, library, modifier, seeds, &Beside::default(), None)
+        files: &mut NamedFiles,
+    ) -> Result<Self, String> {
+        let (library, beside, known) = (Arc::new(library), Beside::default(), Vec::new());
+        let scene = Scene { document, preferences, library, seeds, beside, known };
+        Self::of(&scene, modifier, files, None)
     }
 
-    /// The same with what steers beside the words, and with what is known already.
-    pub(super) fn beside(
-        document: &Document,
-        preferences: &Preferences,
-        library: &Library,
+    /// The same in a scene, with what is known already.
+    pub(super) fn of(
+        scene: &Scene,
         modifier: &str,
-        seeds: u32,
-        beside: &Beside,
+        files: &mut NamedFiles,
         known: Option<&Baseline>,
-    ) -> Option<Self> {
+    ) -> Result<Self, String> {
+        let Scene { document, preferences, library, seeds, beside, .. } = scene;
+        let mut settler = Settler { library, beside, files };
         let negative = library.modifier(modifier).is_some_and(|known| known.negative);
         let mut without = document.clone();
         let words = if negative { &mut without.negative } else { &mut without.prompt };
@@ -126,19 +134,19 @@ impl Measurement {
         let mut with = without.clone();
         let words = if negative { &mut with.negative } else { &mut with.prompt };
         *words = modifier::add(words, modifier);
-        let spec = |document: &Document| {
-            let mut spec =
-                prepare::generate(document, preferences, PreviewTarget::NewPicture, seeds.clamp(1, 64)).ok()?;
-            beside.put(&mut spec);
-            make_definite(&mut spec, library);
-            Some(spec)
+        let mut spec = |document: &Document| {
+            let count = (*seeds).clamp(1, 64);
+            let spec = prepare::generate(document, preferences, PreviewTarget::NewPicture, count);
+            let mut spec = spec.map_err(|missing| missing.to_string())?;
+            settler.settle(&mut spec)?;
+            Ok::<_, String>(spec)
         };
         let (without, with) = (spec(&without)?, spec(&with)?);
         let fit = if negative { modifier.to_owned() } else { with.prompt.clone() };
         let texts = [scoring::plain(&fit), scoring::plain(&without.prompt)];
         let clip = preferences.clip_model.clone();
         let known = known.filter(|known| known.spec == without && known.clip == clip);
-        Some(Self {
+        Ok(Self {
             modifier: modifier.to_owned(),
             stage: if known.is_some() { Stage::With } else { Stage::Without },
             embeddings_without: known.map(|known| known.embeddings.clone()).unwrap_or_default(),
@@ -260,19 +268,6 @@ pub struct KnownEffect {
     pub is_current: bool,
 }
 
-/// The key of what a measurement of `item` would find, if it is a modifier.
-pub(super) fn key_of(
-    document: &Document,
-    preferences: &Preferences,
-    library: &Library,
-    item: &Item,
-    seeds: u32,
-    beside: &Beside,
-) -> Option<String> {
-    let Item::Modifier(text) = item else { return None };
-    Measurement::beside(document, preferences, library, text, seeds, beside, None).map(|measurement| measurement.key())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -308,29 +303,30 @@ mod tests {
         }
     }
 
+    fn scene(prompt: &str, seeds: u32) -> Scene {
+        Scene {
+            document: Document { prompt: prompt.to_owned(), ..Document::default() },
+            preferences: Preferences::default(),
+            library: Arc::default(),
+            seeds,
+            beside: Beside::default(),
+            known: Vec::new(),
+        }
+    }
+
     #[test]
     fn texts_are_plain_and_prompts_are_not() {
-        let document = Document { prompt: "a (red:1.2) fox".into(), ..Document::default() };
-        let made = Measurement::new(&document, &Preferences::default(), &Library::default(), "(foggy:1.1)", 1).unwrap();
+        let made =
+            Measurement::of(&scene("a (red:1.2) fox", 1), "(foggy:1.1)", &mut NamedFiles::default(), None).unwrap();
         assert_eq!(made.texts, ["a red fox, foggy", "a red fox"]);
         assert_eq!(made.with.prompt, "a (red:1.2) fox, (foggy:1.1)");
     }
 
     #[test]
     fn the_numbers_are_those_of_the_definition() {
-        let document = Document { prompt: "a fox, foggy".into(), ..Document::default() };
-        let library = Library::default();
         let measure = |known: Option<&Baseline>| {
-            let mut measurement = Measurement::beside(
-                &document,
-                &Preferences::default(),
-                &library,
-                "foggy",
-                2,
-                &Beside::default(),
-                known,
-            )
-            .unwrap();
+            let scene = scene("a fox, foggy", 2);
+            let mut measurement = Measurement::of(&scene, "foggy", &mut NamedFiles::default(), known).unwrap();
             let mut jobs = 0;
             while let Some(spec) = measurement.next() {
                 measurement.take(&answer(&spec));

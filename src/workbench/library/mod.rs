@@ -18,10 +18,11 @@ pub use thumbnails::{Thumbnail, Thumbnails};
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::background::FileTask;
+use super::named::NamedFiles;
 use super::notices::Level;
 use super::{Workbench, sentence};
 use crate::engine::JobId;
@@ -181,11 +182,22 @@ impl Draft {
 pub struct Effects {
     known: HashMap<String, KnownEffect>,
     waiting: VecDeque<String>,
-    running: Option<(Measurement, JobId)>,
+    running: Option<Running>,
+    /// The newest measurement that was prepared.
+    number: u64,
     baseline: Option<Baseline>,
     seeds: u32,
     done: usize,
     total: usize,
+}
+
+/// A modifier that is being measured.
+struct Running {
+    modifier: String,
+    /// What it is measured on.
+    ground: render::Ground,
+    /// The job under way; `None` while the files that it needs are looked for.
+    job: Option<(Measurement, JobId)>,
 }
 
 impl Effects {
@@ -206,12 +218,13 @@ impl Effects {
 
     /// The share of the modifier that is being measured, from 0 to 1.
     pub fn fraction(&self) -> f32 {
-        self.running.as_ref().map_or(0.0, |(measurement, _)| measurement.fraction())
+        let job = self.running.as_ref().and_then(|running| running.job.as_ref());
+        job.map_or(0.0, |(measurement, _)| measurement.fraction())
     }
 
     /// The modifier that is being measured.
     pub fn running(&self) -> Option<&str> {
-        self.running.as_ref().map(|(measurement, _)| measurement.modifier())
+        self.running.as_ref().map(|running| running.modifier.as_str())
     }
 }
 
@@ -225,6 +238,8 @@ pub struct Shelf {
     cache: Option<PathBuf>,
     thumbnails: Thumbnails,
     effects: Effects,
+    /// LoRAs and learned words, by what prompts name.
+    files: tasks::SharedFiles,
     /// What kept thumbnails were last looked up for, and when it changed since.
     looked_up: Option<render::Ground>,
     changed: Option<(render::Ground, Duration)>,
@@ -242,6 +257,7 @@ impl Shelf {
             cache: folders.map(|folders| folders.cache.clone()),
             thumbnails: Thumbnails::default(),
             effects: Effects { seeds: DEFAULT_SEEDS, ..Effects::default() },
+            files: Arc::new(Mutex::new(NamedFiles::new(folders.map(|folders| folders.presets.clone())))),
             looked_up: None,
             changed: None,
             search: 0,
@@ -358,9 +374,10 @@ impl Workbench {
                 }
             }
             LibraryDone::Exported { text, warnings } => self.say_all(text, warnings),
-            LibraryDone::Found { number, renders, thumbnails, effects } => {
-                self.on_found(number, renders, thumbnails, effects);
+            LibraryDone::Found { number, renders, thumbnails, effects, refused } => {
+                self.on_found(number, renders, thumbnails, effects, &refused);
             }
+            LibraryDone::Prepared { number, measurement } => self.on_prepared(number, measurement),
             LibraryDone::Kept { wanted, small, warning } => self.on_kept(&wanted, small, warning),
             LibraryDone::EffectKept => {}
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::effect::{EffectReport, KnownEffect, Measurement};
 use super::tasks::{Beside, LibraryTask, Scene};
 use super::thumbnails::{Run, Thumbnail, Wanted};
-use super::{FIRST_SEED, Item, QUIET};
+use super::{FIRST_SEED, Item, QUIET, Running};
 use crate::base::pixels::Picture;
 use crate::document::Document;
 use crate::engine::{JobId, Lane};
@@ -23,18 +23,21 @@ pub(super) struct Ground {
     sampling: Sampling,
     models: (ModelRef, ModelRef),
     beside: Beside,
+    /// How often the files had changed that prompts name.
+    files: u64,
 }
 
 impl Workbench {
     fn ground(&self) -> Ground {
         let models = (self.preferences.diffusion_model.clone(), self.preferences.clip_model.clone());
-        let document = self.without_chance();
-        Ground { words: document.words(), sampling: document.sampling, models, beside: self.beside() }
+        let sampling = Sampling { seed: FIRST_SEED, ..self.document().sampling.clone() };
+        let (words, files) = (self.document().words(), self.resources.revision());
+        Ground { words, sampling, models, beside: self.beside(), files }
     }
 
-    /// What steers beside the words. A ControlNet that follows the canvas, say, while there is none, is left out.
+    /// What steers whatever the words name. A ControlNet that follows the canvas, say, while there is none, is left out.
     fn beside(&self) -> Beside {
-        self.generate_spec(1).or_else(|_| self.chosen_spec(1)).map(Beside::of).unwrap_or_default()
+        self.chosen_spec(1).map(Beside::of).unwrap_or_default()
     }
 
     /// The document with a seed that stays: what is known of the library is not lost with each throw of the dice.
@@ -84,8 +87,8 @@ impl Workbench {
         }
         self.shelf.search += 1;
         let scene = Box::new(self.scene());
-        let (cache, number) = (self.shelf.cache.clone(), self.shelf.search);
-        self.background.start(FileTask::Library(LibraryTask::Find { cache, scene, items, number, renders }));
+        let (cache, number, files) = (self.shelf.cache.clone(), self.shelf.search, self.shelf.files.clone());
+        self.background.start(FileTask::Library(LibraryTask::Find { cache, scene, files, items, number, renders }));
     }
 
     fn scene(&self) -> Scene {
@@ -95,6 +98,7 @@ impl Workbench {
             library: self.shelf.library.clone(),
             seeds: self.shelf.effects.seeds,
             beside: self.beside(),
+            known: self.known_files(),
         }
     }
 
@@ -104,6 +108,7 @@ impl Workbench {
         renders: bool,
         found: Vec<(Wanted, Option<Picture>)>,
         effects: Vec<EffectReport>,
+        refused: &[(Item, String)],
     ) {
         let is_newest = number == self.shelf.search;
         if !is_newest && !renders {
@@ -121,6 +126,14 @@ impl Workbench {
             let known = KnownEffect { report, is_current: is_newest };
             self.shelf.effects.known.insert(known.report.modifier.clone(), known);
         }
+        if renders && let Some((item, why)) = refused.first() {
+            let others = match refused.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more thumbnails cannot)"),
+            };
+            let text = format!("\"{}\" cannot be rendered: {why}{others}", item.name());
+            self.notices.add(Level::Warning, sentence(&text), None);
+        }
         if renders && !missing.is_empty() {
             let total = missing.len();
             self.shelf.thumbnails.run = Some(Run { waiting: missing, total, ..Run::default() });
@@ -136,7 +149,7 @@ impl Workbench {
             now.words() == wanted.words
                 && now.sampling == spec.sampling
                 && self.preferences.diffusion_model == spec.model
-                && *beside == Beside::of(spec.clone())
+                && *beside == wanted.beside
         });
         let thumbnail = Thumbnail { picture, prompt: spec.prompt.clone(), is_current };
         self.shelf.thumbnails.shown.insert(wanted.item.clone(), thumbnail);
@@ -185,36 +198,48 @@ impl Workbench {
     }
 
     fn measure_next(&mut self) {
-        while let Some(modifier) = self.shelf.effects.waiting.pop_front() {
-            let (document, beside, effects) = (self.without_chance(), self.beside(), &self.shelf.effects);
-            let measurement = Measurement::beside(
-                &document,
-                &self.preferences,
-                &self.shelf.library,
-                &modifier,
-                effects.seeds,
-                &beside,
-                effects.baseline.as_ref(),
-            );
-            if let Some(measurement) = measurement
-                && self.run_measurement(measurement)
-            {
-                return;
+        let Some(modifier) = self.shelf.effects.waiting.pop_front() else { return };
+        let (ground, scene, files) = (self.ground(), Box::new(self.scene()), self.shelf.files.clone());
+        let effects = &mut self.shelf.effects;
+        effects.number += 1;
+        effects.running = Some(Running { modifier: modifier.clone(), ground, job: None });
+        let (baseline, number) = (effects.baseline.clone().map(Box::new), effects.number);
+        self.background.start(FileTask::Library(LibraryTask::Prepare { scene, files, modifier, baseline, number }));
+    }
+
+    pub(super) fn on_prepared(&mut self, number: u64, measurement: Result<Box<Measurement>, String>) {
+        let effects = &mut self.shelf.effects;
+        if effects.number != number || effects.running.is_none() {
+            return;
+        }
+        match measurement {
+            Ok(measurement) => self.measure_on(*measurement),
+            Err(why) => {
+                let modifier = effects.running.take().map(|running| running.modifier).unwrap_or_default();
+                effects.done += 1;
+                let text = format!("\"{modifier}\" cannot be measured: {why}");
+                self.notices.add(Level::Warning, sentence(&text), None);
+                self.measure_next();
             }
         }
     }
 
-    /// Submits the next job of a measurement; false if there is none.
-    fn run_measurement(&mut self, measurement: Measurement) -> bool {
-        let Some(spec) = measurement.next() else { return false };
-        let id = self.submit(spec, Lane::Batch);
-        self.shelf.effects.running = Some((measurement, id));
-        true
+    /// The next job of the measurement that is running, or its end.
+    fn measure_on(&mut self, measurement: Measurement) {
+        if let Some(spec) = measurement.next() {
+            let id = self.submit(spec, Lane::Batch);
+            if let Some(running) = &mut self.shelf.effects.running {
+                running.job = Some((measurement, id));
+            }
+        } else {
+            self.measured(&measurement);
+            self.measure_next();
+        }
     }
 
     pub(super) fn stop_measuring(&mut self) {
         self.shelf.effects.waiting.clear();
-        if let Some((_, id)) = self.shelf.effects.running.take() {
+        if let Some((_, id)) = self.shelf.effects.running.take().and_then(|running| running.job) {
             self.engine.cancel(id);
         }
     }
@@ -236,26 +261,20 @@ impl Workbench {
             }
             self.render_next();
         }
-        if let Some((mut measurement, _)) = self.shelf.effects.running.take_if(|(_, job)| *job == id) {
+        let running = self.shelf.effects.running.as_mut();
+        if let Some((mut measurement, _)) = running.and_then(|running| running.job.take_if(|(_, job)| *job == id)) {
             measurement.take(output);
-            if measurement.next().is_some() {
-                self.run_measurement(measurement);
-            } else {
-                self.measured(&measurement);
-                self.measure_next();
-            }
+            self.measure_on(measurement);
         }
     }
 
     fn measured(&mut self, measurement: &Measurement) {
         self.shelf.effects.done += 1;
         self.shelf.effects.baseline = measurement.baseline();
+        let running = self.shelf.effects.running.take();
         let Some(report) = measurement.report().cloned() else { return };
-        let (document, seeds, library) = (self.without_chance(), self.shelf.effects.seeds, &self.shelf.library);
-        let (preferences, beside) = (&self.preferences, self.beside());
-        let now = Measurement::beside(&document, preferences, library, &report.modifier, seeds, &beside, None);
         let key = measurement.key();
-        let is_current = now.is_some_and(|now| now.key() == key);
+        let is_current = running.is_some_and(|running| running.ground == self.ground());
         if let Some(cache) = self.shelf.cache.clone() {
             let report = Box::new(report.clone());
             self.background.start(FileTask::Library(LibraryTask::KeepEffect { cache, key, report }));
@@ -269,7 +288,8 @@ impl Workbench {
         if run.is_some_and(|run| run.job.as_ref().is_some_and(|(job, _)| *job == id)) {
             self.shelf.thumbnails.run = None;
         }
-        if self.shelf.effects.running.as_ref().is_some_and(|(_, job)| *job == id) {
+        let measuring = self.shelf.effects.running.as_ref().and_then(|running| running.job.as_ref());
+        if measuring.is_some_and(|(_, job)| *job == id) {
             self.stop_measuring();
         }
     }

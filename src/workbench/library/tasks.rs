@@ -1,15 +1,15 @@
 //! What the library does with files, on background threads.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Item;
-use super::effect::{self, EffectReport};
+use super::effect::{Baseline, EffectReport, Measurement};
 use super::thumbnails::Wanted;
 use crate::base::pixels::Picture;
 use crate::document::Document;
 use crate::job::JobSpec;
-use crate::job::lora::{EmbeddingUse, LoraUse};
+use crate::job::lora::LoraUse;
 use crate::job::nets::OtherNets;
 use crate::job::spec::GenerateSpec;
 use crate::prompt::exchange::Format;
@@ -18,6 +18,7 @@ use crate::prompt::reading;
 use crate::store::preferences::Preferences;
 use crate::store::{cache, exchange, pictures, presets};
 use crate::workbench::command::PreviewTarget;
+use crate::workbench::named::{Chosen, KnownFile, NamedFiles};
 use crate::workbench::prepare;
 
 /// A document and the settings beside it, as they were when something was asked.
@@ -28,30 +29,56 @@ pub(in crate::workbench) struct Scene {
     pub(super) library: Arc<Library>,
     /// Seeds that effects are measured over.
     pub(super) seeds: u32,
-    /// What goes with the model.
+    /// What is chosen beside the words.
     pub(super) beside: Beside,
+    /// The LoRAs and learned words that prompts may name.
+    pub(super) known: Vec<KnownFile>,
 }
 
-/// What steers a picture beside its words: the LoRAs, learned words and nets of the picture that would be made now.
+/// What steers a picture whatever its words name: the LoRAs and nets that are chosen now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::workbench) struct Beside {
-    pub(super) nets: OtherNets,
-    pub(super) loras: Vec<LoraUse>,
-    pub(super) embeddings: Vec<EmbeddingUse>,
+    nets: OtherNets,
+    loras: Vec<LoraUse>,
 }
 
 impl Beside {
     /// Of a request.
     pub(super) fn of(spec: GenerateSpec) -> Self {
-        Self { nets: spec.nets, loras: spec.loras, embeddings: spec.embeddings }
+        Self { nets: spec.nets, loras: spec.loras }
     }
+}
 
-    /// Puts it into a request.
-    pub(super) fn put(&self, spec: &mut GenerateSpec) {
-        spec.nets.clone_from(&self.nets);
-        spec.loras.clone_from(&self.loras);
-        spec.embeddings.clone_from(&self.embeddings);
+/// What makes requests definite: the lists to draw from, what is chosen, and the files that prompts name.
+pub(super) struct Settler<'a> {
+    pub(super) library: &'a Library,
+    pub(super) beside: &'a Beside,
+    pub(super) files: &'a mut NamedFiles,
+}
+
+impl Settler<'_> {
+    /// Draws from variants and wildcards by the seed of the picture, and finds what the drawn prompt names.
+    ///
+    /// # Errors
+    /// If a file that it names is not found or cannot be read.
+    pub(super) fn settle(&mut self, spec: &mut GenerateSpec) -> Result<(), String> {
+        if reading::is_dynamic(&spec.prompt) || reading::is_dynamic(&spec.negative) {
+            let wildcards = presets::wildcards(self.library);
+            spec.prompt = reading::draw(&spec.prompt, spec.sampling.seed, &wildcards);
+            spec.negative = reading::draw(&spec.negative, spec.sampling.seed, &wildcards);
+        }
+        spec.nets.clone_from(&self.beside.nets);
+        spec.loras.clone_from(&self.beside.loras);
+        self.files.fit(spec, Chosen { loras: self.beside.loras.len(), words: 0 })
     }
+}
+
+/// The files that prompts name, for background threads in turn: what was read is not read again.
+pub(in crate::workbench) type SharedFiles = Arc<Mutex<NamedFiles>>;
+
+fn lock(files: &SharedFiles) -> MutexGuard<'_, NamedFiles> {
+    // A reader that panicked leaves what it had read.
+    files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Something to do.
@@ -76,9 +103,18 @@ pub(in crate::workbench) enum LibraryTask {
     Find {
         cache: Option<PathBuf>,
         scene: Box<Scene>,
+        files: SharedFiles,
         items: Vec<Item>,
         number: u64,
         renders: bool,
+    },
+    /// Gets ready to measure a modifier.
+    Prepare {
+        scene: Box<Scene>,
+        files: SharedFiles,
+        modifier: String,
+        baseline: Option<Box<Baseline>>,
+        number: u64,
     },
     KeepThumbnail {
         cache: Option<PathBuf>,
@@ -109,6 +145,12 @@ pub(in crate::workbench) enum LibraryDone {
         renders: bool,
         thumbnails: Vec<(Wanted, Option<Picture>)>,
         effects: Vec<EffectReport>,
+        /// Items that cannot be rendered, and why.
+        refused: Vec<(Item, String)>,
+    },
+    Prepared {
+        number: u64,
+        measurement: Result<Box<Measurement>, String>,
     },
     Kept {
         wanted: Box<Wanted>,
@@ -121,7 +163,7 @@ pub(in crate::workbench) enum LibraryDone {
 impl LibraryTask {
     /// Whether the end of the program has to wait for it.
     pub(in crate::workbench) fn saves(&self) -> bool {
-        !matches!(self, Self::Find { .. })
+        !matches!(self, Self::Find { .. } | Self::Prepare { .. })
     }
 
     pub(in crate::workbench) fn run(self) -> Result<LibraryDone, String> {
@@ -145,19 +187,33 @@ impl LibraryTask {
                 let path = written.first().map(|path| path.display().to_string()).unwrap_or_default();
                 Ok(LibraryDone::Imported { text: format!("Saved {} as {path}.", part.describe()), warnings: vec![] })
             }
-            Self::Find { cache, scene, items, number, renders } => {
-                let thumbnails = items.iter().filter_map(|item| wanted(&scene, item)).map(|wanted| {
-                    let picture = cache.as_ref().and_then(|cache| cache::thumbnail(cache, &wanted.key));
-                    (wanted, picture)
-                });
-                let thumbnails = thumbnails.collect();
+            Self::Find { cache, scene, files, items, number, renders } => {
+                let mut files = lock(&files);
+                files.look_anew(scene.known.clone());
+                let (mut thumbnails, mut refused) = (Vec::new(), Vec::new());
+                for item in &items {
+                    match wanted(&scene, item, &mut files) {
+                        Some(Ok(wanted)) => {
+                            let picture = cache.as_ref().and_then(|cache| cache::thumbnail(cache, &wanted.key));
+                            thumbnails.push((wanted, picture));
+                        }
+                        Some(Err(why)) => refused.push((item.clone(), why)),
+                        None => (),
+                    }
+                }
                 let effects = items.iter().filter_map(|item| {
-                    let Scene { document, preferences, library, seeds, beside } = &*scene;
-                    let key = effect::key_of(document, preferences, library, item, *seeds, beside)?;
+                    let Item::Modifier(modifier) = item else { return None };
+                    let key = Measurement::of(&scene, modifier, &mut files, None).ok()?.key();
                     cache::value(cache.as_ref()?, "effects", &key)
                 });
                 let effects = effects.collect();
-                Ok(LibraryDone::Found { number, renders, thumbnails, effects })
+                Ok(LibraryDone::Found { number, renders, thumbnails, effects, refused })
+            }
+            Self::Prepare { scene, files, modifier, baseline, number } => {
+                let mut files = lock(&files);
+                files.look_anew(scene.known.clone());
+                let measurement = Measurement::of(&scene, &modifier, &mut files, baseline.as_deref()).map(Box::new);
+                Ok(LibraryDone::Prepared { number, measurement })
             }
             Self::KeepThumbnail { cache, wanted, picture, model_hash } => {
                 let record = pictures::job_record(&wanted.spec, wanted.spec.sampling.seed, &model_hash);
@@ -175,23 +231,17 @@ impl LibraryTask {
     }
 }
 
-/// Draws from variants and wildcards by the seed of the picture.
-pub(super) fn make_definite(spec: &mut GenerateSpec, library: &Library) {
-    if reading::is_dynamic(&spec.prompt) || reading::is_dynamic(&spec.negative) {
-        let wildcards = presets::wildcards(library);
-        spec.prompt = reading::draw(&spec.prompt, spec.sampling.seed, &wildcards);
-        spec.negative = reading::draw(&spec.negative, spec.sampling.seed, &wildcards);
-    }
-}
-
-/// The thumbnail of an item in a scene.
-fn wanted(scene: &Scene, item: &Item) -> Option<Wanted> {
+/// The thumbnail of an item in a scene; `None` if there is no such item.
+fn wanted(scene: &Scene, item: &Item, files: &mut NamedFiles) -> Option<Result<Wanted, String>> {
     let document = item.on(&scene.document, &scene.library)?;
     let mut spec = prepare::generate(&document, &scene.preferences, PreviewTarget::NewPicture, 1).ok()?;
-    scene.beside.put(&mut spec);
     let words = (spec.prompt.clone(), spec.negative.clone());
-    make_definite(&mut spec, &scene.library);
+    let mut settler = Settler { library: &scene.library, beside: &scene.beside, files };
+    if let Err(why) = settler.settle(&mut spec) {
+        return Some(Err(why));
+    }
     let model = spec.model.clone();
     let request = JobSpec::Generate(spec.clone());
-    Some(Wanted { item: item.clone(), key: cache::key(&request, &[&model]), words, spec })
+    let (item, beside) = (item.clone(), scene.beside.clone());
+    Some(Ok(Wanted { item, key: cache::key(&request, &[&model]), words, beside, spec }))
 }

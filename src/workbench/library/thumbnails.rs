@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Item;
+use super::tasks::Beside;
 use crate::base::pixels::Picture;
 use crate::engine::JobId;
 use crate::job::spec::GenerateSpec;
@@ -25,6 +26,8 @@ pub(in crate::workbench) struct Wanted {
     pub(super) item: Item,
     /// Prompt and negative prompt before anything is drawn from them.
     pub(super) words: (String, String),
+    /// What steers it whatever the words name.
+    pub(super) beside: Beside,
     pub(super) spec: GenerateSpec,
     pub(super) key: String,
 }
