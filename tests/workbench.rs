@@ -244,6 +244,20 @@ fn typing_makes_the_preview_and_the_lens_follow() {
 }
 
 #[test]
+fn the_lens_looks_for_what_the_prompt_says_at_the_caret() {
+    let mut workbench = workbench(document(), plausible_output);
+    let mut now = Duration::ZERO;
+    let followed = Preferences { lens_follows_prompt: true, ..workbench.preferences().clone() };
+    send(&mut workbench, now, Command::SetPreferences(Box::new(followed)));
+    let prompt = "a cat, a ({tall|tall}:1.3) tower <lora:none:1>, snow";
+    send(&mut workbench, now, text(TextField::Prompt, prompt));
+    for (caret, phrase) in [(3, "a cat"), (20, "a tall tower"), (45, "a tall tower"), (99, "snow")] {
+        send(&mut workbench, now, Command::PromptCaret(caret));
+        settle(&mut workbench, &mut now, |w| w.lens().map().is_some_and(|map| map.phrase.text == phrase));
+    }
+}
+
+#[test]
 fn a_burst_of_typing_asks_only_for_what_is_newest() {
     let prompts = Arc::new(Mutex::new(Vec::new()));
     let seen = prompts.clone();

@@ -14,6 +14,7 @@ use super::expand::{Method, Wanted, expand_traced};
 use super::highlight::{self, Role};
 use super::lint;
 use super::network::ExtraNetwork;
+use super::phrase::Said;
 use super::schedule::Timing;
 use super::source::Traced;
 use super::stack::{self, Applied};
@@ -59,6 +60,8 @@ pub struct Reading {
     pub drawn: Vec<String>,
     /// Prompt and negative prompt as the model gets them: templates over them, everything drawn.
     pub made: [Traced; 2],
+    /// What the prompt says as it was typed, without templates, with everything drawn.
+    pub said: Said,
     /// What the encoder gets from the first to the last step.
     pub schedule: Vec<Stretch>,
     /// The extra networks, in order.
@@ -105,7 +108,12 @@ pub fn read(question: Question, names: &Names) -> Reading {
         let more = (1..SHOWN).map(|more| draw(composed.text(), seed.saturating_add(more), &names.wildcards));
         drawn = std::iter::once(made.text().to_owned()).chain(more).collect();
     }
+    let said = match composed.text() == prompt {
+        true => None,
+        false => Some(draw_traced(&Traced::new(prompt), *seed, &names.wildcards).0),
+    };
     let stages = Stages::of(&made, timing);
+    let said = said.map_or_else(|| Said::of(&stages), |text| Said::of(&Stages::of(&text, timing)));
     let (schedule, on_schedule) = stages.schedule();
     let mut remarks = remarks(prompt, negative, names);
     if !is_dynamic(prompt) {
@@ -133,7 +141,7 @@ pub fn read(question: Question, names: &Names) -> Reading {
         list.iter_mut().for_each(|remark| name_wildcard(remark, typed, &names.wildcards));
     }
     let (networks, made) = (stages.extra_networks, [made, made_negative]);
-    Reading { question, layers, drawn, made, schedule, networks, remarks, negative_remarks }
+    Reading { question, layers, drawn, made, said, schedule, networks, remarks, negative_remarks }
 }
 
 /// Offers the wildcard whose name is nearest to one that there is not.

@@ -15,6 +15,8 @@ pub struct Lens {
     pub(super) job: Option<JobId>,
     pub(super) map: Option<LensMap>,
     pub(super) failed: Option<String>,
+    /// The phrase under the caret of the prompt.
+    pub(super) under_caret: String,
 }
 
 /// A heatmap with the picture that it belongs to.

@@ -186,6 +186,13 @@ impl Workbench {
         if self.history.in_gesture() {
             return;
         }
+        // What the prompt says is known a moment after it is typed; until then the phrase stays.
+        if let Some(reading) = self.reader.reading().filter(|_| self.reader.is_current()) {
+            let phrase = reading.said.phrase_at(&self.history.document().prompt, self.prompt_caret);
+            if self.lens.under_caret != phrase {
+                self.lens.under_caret = phrase.to_owned();
+            }
+        }
         let wanted = prepare::heatmap(self.document(), &self.preferences, self.lens_phrase());
         if self.lens.asked == wanted {
             return;

@@ -318,11 +318,7 @@ impl Workbench {
     /// What the lens looks for right now.
     pub fn lens_phrase(&self) -> &str {
         let document = self.document();
-        if self.preferences.lens_follows_prompt {
-            crate::prompt::phrase::phrase_at(&document.prompt, self.prompt_caret)
-        } else {
-            document.lens_phrase.trim()
-        }
+        if self.preferences.lens_follows_prompt { &self.lens.under_caret } else { document.lens_phrase.trim() }
     }
 
     fn edit(&mut self, edit: Edit) {

@@ -1,6 +1,11 @@
 //! Two results side by side: what differs in their words, their settings and their pixels.
 
+use std::path::Path;
+
 use crate::base::pixels::Picture;
+use crate::job::lora::LoraUse;
+use crate::job::nets::ControlSpec;
+use crate::job::sampling::RandomSource;
 use crate::job::spec::GenerateSpec;
 use crate::prompt::difference::{self, Side as Piece};
 
@@ -128,6 +133,11 @@ impl Pair {
     }
 }
 
+/// What a file is called.
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 fn differences(a: &GenerateSpec, b: &GenerateSpec) -> Differences {
     let mut settings: Vec<Setting> = Vec::new();
     let mut add = |name, first: String, second: String| {
@@ -153,9 +163,77 @@ fn differences(a: &GenerateSpec, b: &GenerateSpec) -> Differences {
     add("Size", first.size.to_string(), second.size.to_string());
     let strength = |spec: &GenerateSpec| spec.init.as_ref().map_or("–".to_owned(), |init| init.strength.to_string());
     add("Strength", strength(a), strength(b));
+    let start = |spec: &GenerateSpec| match &spec.init {
+        None => "noise".to_owned(),
+        Some(init) if init.mask.is_some() => "a masked picture".to_owned(),
+        Some(_) => "a picture".to_owned(),
+    };
+    add("Starts from", start(a), start(b));
+    let random = |source: RandomSource| source.id().to_owned();
+    add("Random numbers", random(first.rng), random(second.rng));
+    let list = |texts: Vec<String>| if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
+    let loras = |spec: &GenerateSpec| {
+        let strength = |lora: &LoraUse| match lora.unet_strength == lora.text_strength {
+            true => lora.unet_strength.to_string(),
+            false => format!("{}, words {}", lora.unet_strength, lora.text_strength),
+        };
+        list(spec.loras.iter().map(|lora| format!("{} ({})", name(&lora.path), strength(lora))).collect())
+    };
+    add("LoRAs", loras(a), loras(b));
+    let words = |spec: &GenerateSpec| list(spec.embeddings.iter().map(|word| name(&word.path)).collect());
+    add("Learned words", words(a), words(b));
+    let autoencoder = |spec: &GenerateSpec| or_own(spec.nets.vae.as_ref().map(|vae| vae.0.clone()));
+    add("Autoencoder", autoencoder(a), autoencoder(b));
+    let controls = |spec: &GenerateSpec| {
+        let control = |one: &ControlSpec| {
+            format!("{} ({}, {} to {})", name(Path::new(&one.model.0)), one.scale, one.start, one.end)
+        };
+        list(spec.nets.controls.iter().map(control).collect())
+    };
+    add("ControlNets", controls(a), controls(b));
     Differences {
         prompt: difference::words(&a.prompt, &b.prompt),
         negative: difference::words(&a.negative, &b.negative),
         settings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::ModelRef;
+    use crate::job::lora::EmbeddingUse;
+    use crate::job::nets::OtherNets;
+    use crate::job::sampling::Sampling;
+
+    #[test]
+    fn what_steers_beside_the_words_is_told_apart() {
+        let plain = GenerateSpec {
+            model: ModelRef::builtin(),
+            prompt: "a fox".to_owned(),
+            negative: String::new(),
+            sampling: Sampling::default(),
+            count: 1,
+            init: None,
+            noise: None,
+            nets: OtherNets::default(),
+            loras: vec![],
+            embeddings: vec![],
+        };
+        assert_eq!(differences(&plain, &plain).settings, []);
+        let mut steered = plain.clone();
+        let (path, sha256) = ("loras/ink.safetensors".into(), String::new());
+        steered.loras.push(LoraUse { path, sha256, text_strength: 0.5, unet_strength: 0.8 });
+        steered.embeddings.push(EmbeddingUse { path: "mood.pt".into(), sha256: String::new() });
+        steered.nets.vae = Some(ModelRef("taesd".to_owned()));
+        steered.sampling.rng = RandomSource::Cuda;
+        let told = |name, first: &str, second: &str| (name, first.to_owned(), second.to_owned());
+        let want = [
+            told("Random numbers", "cpu", "cuda"),
+            told("LoRAs", "none", "ink (0.8, words 0.5)"),
+            told("Learned words", "none", "mood"),
+            told("Autoencoder", "model's own", "taesd"),
+        ];
+        assert_eq!(differences(&plain, &steered).settings, want);
     }
 }
