@@ -278,6 +278,23 @@ fn thumbnails_and_effects_have_what_their_item_names() {
     let plain = ("a fox".to_owned(), vec![], 0);
     assert_eq!(asked.try_iter().collect::<Vec<_>>(), [plain, (format!("a fox, {measured}"), vec![0.7], 1)]);
     assert!(said(app(&harness), "\"<lora:sea:1>\" cannot be measured"));
+
+    // Told twice at once, it renders once; and what is stopped while it is looked for is not rendered.
+    let ink = LibraryCommand::RenderThumbnails(vec![items[1].clone(), Item::Template("Flat illustration".to_owned())]);
+    retype(&mut harness, "an owl");
+    for request in [ink.clone(), ink.clone()] {
+        send(&mut harness, request);
+    }
+    wait(&mut harness, |app| app.workbench().shelf().thumbnails().progress().is_some());
+    wait(&mut harness, |app| app.workbench().shelf().thumbnails().progress().is_none());
+    wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&items[1]).is_some_and(|one| one.is_current));
+    let once = asked.try_iter().filter(|(prompt, ..)| prompt.contains("<lora")).count();
+    assert_eq!(once, 1);
+    retype(&mut harness, "a dog");
+    send(&mut harness, ink);
+    send(&mut harness, LibraryCommand::StopThumbnails);
+    harness.run_steps(30);
+    assert_eq!((asked.try_iter().count(), app(&harness).workbench().shelf().thumbnails().progress()), (0, None));
 }
 
 #[test]

@@ -56,6 +56,11 @@ pub fn parse_traced(text: &Traced, diagnostics: &mut Vec<Diagnostic>) -> Vec<Fra
 
 /// The texts of the fragments that [`parse_traced`] gives, in the same order, each byte with its place in the source.
 pub fn traced(text: &Traced) -> Vec<Traced> {
+    weighted(text).into_iter().map(|(_, text)| text).collect()
+}
+
+/// The same with their weights.
+pub(super) fn weighted(text: &Traced) -> Vec<(f64, Traced)> {
     let mut texts: Vec<(f64, Traced)> = Vec::new();
     for piece in pieces(text, &mut Vec::new()) {
         match texts.last_mut() {
@@ -66,7 +71,7 @@ pub fn traced(text: &Traced) -> Vec<Traced> {
     if texts.is_empty() {
         texts.push((1.0, Traced::default()));
     }
-    texts.into_iter().map(|(_, text)| text).collect()
+    texts
 }
 
 /// The fragments before neighbours of equal weight are joined.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::emphasis;
+use super::emphasis::{self, BREAK_WEIGHT};
 use super::source::Traced;
 use super::stages::Stages;
 
@@ -36,20 +36,29 @@ pub fn phrases(text: &str) -> impl Iterator<Item = &str> {
     text.split(SEPARATORS).map(str::trim).filter(|phrase| !phrase.is_empty())
 }
 
-/// What a prompt says, without the signs of its language: at the last step, and at the first two, where schedules and alternations
-/// have words that are gone by then. Each byte knows its place in the prompt as it was typed.
+/// More texts of a prompt whose words change while it is sampled are not kept, and no more bytes of them.
+const MOST_TEXTS: usize = 16;
+const MOST_BYTES: usize = 1 << 18;
+
+/// What a prompt says, without the signs of its language and without the words of templates: what it says at the last step, and
+/// before that, as far as it is another text. Each byte knows its place in the prompt as it was typed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Said(Vec<Traced>);
 
 impl Said {
     /// Of a prompt that is read already.
     pub fn of(stages: &Stages) -> Self {
-        let last = stages.boundaries().last().copied().unwrap_or(1);
+        let boundaries = stages.boundaries();
         let mut texts: Vec<Traced> = Vec::new();
-        for step in [last, 1, 2] {
-            let text = said_at(stages, step.min(last));
+        let mut bytes = 0;
+        for step in boundaries.last().into_iter().chain(&boundaries) {
+            let text = said_at(stages, *step);
             if !texts.contains(&text) {
+                bytes += text.text().len();
                 texts.push(text);
+            }
+            if texts.len() == MOST_TEXTS || bytes > MOST_BYTES {
+                break;
             }
         }
         Self(texts)
@@ -59,44 +68,44 @@ impl Said {
     /// weighted or scheduled there is said as the encoder gets it.
     pub fn phrase_at(&self, typed: &str, caret: usize) -> &str {
         let caret = typed.char_indices().nth(caret).map_or(typed.len(), |(at, _)| at);
-        let places = self.0.iter().map(|text| (text, place(text, caret)));
+        let places = self.0.iter().map(|text| (text, text.nearest(caret)));
         let nearest = places.min_by_key(|(_, (distance, _))| *distance);
         nearest.map_or("", |(text, (_, at))| phrase_at_byte(text.text(), at))
     }
 }
 
+/// Whether a text says what stands there: it has no sign of the language.
+pub fn is_plain(text: &str) -> bool {
+    !text.contains(['(', ')', '[', ']', '{', '}', '<', '>', '\\', '#', '$', '_'])
+        && !text.contains("AND")
+        && !text.contains("BREAK")
+}
+
 /// What the parts say at a step, one after the other, each a phrase of its own.
 fn said_at(stages: &Stages, step: u32) -> Traced {
     let mut said = Traced::default();
+    let end_phrase =
+        |said: &mut Traced, text: &Traced| said.push_for("\n", text.span(text.text().len()..text.text().len()));
     for schedule in &stages.schedules {
-        for text in emphasis::traced(&schedule.at(step)) {
-            // A chunk that ends here ends a phrase.
-            match text.text() {
-                "BREAK" => said.push_for("\n", text.span(0..text.text().len())),
-                _ => said.push_all(&text),
+        let part = schedule.at(step);
+        for (weight, text) in emphasis::weighted(&part) {
+            if text.text() == "BREAK" && weight == BREAK_WEIGHT {
+                end_phrase(&mut said, &text);
+                continue;
+            }
+            let mut from = 0;
+            for (run, source) in text.runs() {
+                match source.is_empty() {
+                    // A template's words are not looked for, nor joined with those that were typed.
+                    true => said.push_for("\n", source),
+                    false => said.push(&text, from..from + run.len()),
+                }
+                from += run.len();
             }
         }
-        let end = said.span(said.text().len()..said.text().len());
-        said.push_for("\n", end);
+        end_phrase(&mut said, &part);
     }
     said
-}
-
-/// How far the byte `caret` of the source is from what `text` has of it, and the place in `text` that is nearest.
-fn place(text: &Traced, caret: usize) -> (usize, usize) {
-    let mut start = 0;
-    let mut nearest = (usize::MAX, 0);
-    for (run, source) in text.runs() {
-        let distance = caret.saturating_sub(source.end).max(source.start.saturating_sub(caret));
-        if distance < nearest.0 {
-            // What stands for something else is one piece; copies are met byte by byte.
-            let into =
-                if run.len() == source.len() { caret.saturating_sub(source.start).min(run.len()) } else { run.len() };
-            nearest = (distance, start + into);
-        }
-        start += run.len();
-    }
-    nearest
 }
 
 fn raw_phrase(text: &str, at: usize) -> Option<Range<usize>> {
@@ -109,6 +118,9 @@ fn raw_phrase(text: &str, at: usize) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompt::library::Template;
+    use crate::prompt::schedule::Timing;
+    use crate::prompt::stack::{Applied, compose_traced};
     use proptest::prelude::*;
 
     #[test]
@@ -146,9 +158,11 @@ mod tests {
         check("<lora:ink:1> a cat", "ink", "a cat");
         check("a [dog:fox:0.5] in snow", "fo", "a fox in snow");
         check("a [dog:fox:0.5] in snow", "do", "a dog in snow");
-        check("a [dog|fox] in snow", "fox", "a fox in snow");
+        check("a [dog|cat|fox] in snow", "fox", "a fox in snow");
+        check("a [[dog:cat:5]:fox:10] in snow", "cat", "a cat in snow");
         check("a cat AND an owl:0.5", "ow", "an owl");
         check("a cat BREAK an owl", "cat", "a cat");
+        check("a cat (BREAK:1.2) an owl", "cat", "a cat BREAK an owl");
         check("a cat, ", "a cat, ", "a cat");
         check("", "", "");
     }
@@ -160,14 +174,45 @@ mod tests {
         drawn.push_copy("snow, a ", 0);
         drawn.push_copy("blue", 13);
         drawn.push_copy(" fox, grass", 18);
-        let said = Said::of(&Stages::of(&drawn, super::super::schedule::Timing::of_steps(20)));
+        let said = Said::of(&Stages::of(&drawn, Timing::of_steps(20)));
         for (caret, phrase) in [(2, "snow"), (10, "a blue fox"), (15, "a blue fox"), (21, "a blue fox"), (26, "grass")]
         {
             assert_eq!(said.phrase_at(typed, caret), phrase, "caret {caret}");
         }
     }
 
+    #[test]
+    fn what_stands_for_something_is_one_piece() {
+        // As many bytes as what they stand for, and the caret inside of one of their letters.
+        let mut drawn = Traced::default();
+        drawn.push_for("gr\u{fc}n", 0..5);
+        drawn.push_copy(" fox", 5);
+        let said = Said::of(&Stages::of(&drawn, Timing::of_steps(20)));
+        assert_eq!(said.phrase_at("__x__ fox", 3), "gr\u{fc}n fox");
+    }
+
+    #[test]
+    fn the_words_of_templates_are_left_out() {
+        let template = Template { text: "a photo of {subject} at night, fog".into(), ..Template::default() };
+        let [composed, _] = compose_traced(&[Applied::new(template, false)], "a (cat:1.2), snow", "");
+        let said = Said::of(&Stages::of(&composed, Timing::of_steps(20)));
+        for (caret, phrase) in [(0, "a cat"), (5, "a cat"), (13, "snow"), (17, "snow")] {
+            assert_eq!(said.phrase_at("a (cat:1.2), snow", caret), phrase, "caret {caret}");
+        }
+    }
+
+    #[test]
+    fn a_plain_text_says_what_stands_there() {
+        assert!(is_plain("a cat, an owl; snow: deep | grey") && !is_plain("a __cat__") && !is_plain("a AND b"));
+    }
+
     proptest! {
+        #[test]
+        fn plain_texts_give_the_same_phrases(text in "[a-c é,.;:|\n]{0,40}", caret in 0usize..50) {
+            let said = said(&text);
+            prop_assert_eq!(said.phrase_at(&text, caret), phrase_at(&text, caret));
+        }
+
         #[test]
         fn any_prompt_and_caret_give_a_phrase(text in r"(\[|a|b|é|,|\||\]|:|:3\]| AND |\(|\)|BREAK|#|\n){0,24}", caret in 0usize..40) {
             let said = said(&text);

@@ -60,7 +60,7 @@ pub struct Reading {
     pub drawn: Vec<String>,
     /// Prompt and negative prompt as the model gets them: templates over them, everything drawn.
     pub made: [Traced; 2],
-    /// What the prompt says as it was typed, without templates, with everything drawn.
+    /// What was typed says, with everything drawn, without the words of templates.
     pub said: Said,
     /// What the encoder gets from the first to the last step.
     pub schedule: Vec<Stretch>,
@@ -70,6 +70,16 @@ pub struct Reading {
     pub remarks: Vec<Diagnostic>,
     /// Remarks on the negative prompt.
     pub negative_remarks: Vec<Diagnostic>,
+}
+
+impl Reading {
+    /// The answer to a question that cannot be answered because of a fault of ours: the prompts as they stand, and that it is so.
+    pub fn of_failed(question: Question) -> Self {
+        let made = stack::compose_traced(&question.stack, &question.prompt, &question.negative);
+        let text = "this prompt cannot be read, and is used as it stands; this is a bug, please report it".to_owned();
+        let remarks = vec![Diagnostic::error("unreadable", 0..question.prompt.len(), text)];
+        Self { question, made, remarks, ..Self::default() }
+    }
 }
 
 /// Whether there is something to draw in a text.
@@ -108,12 +118,8 @@ pub fn read(question: Question, names: &Names) -> Reading {
         let more = (1..SHOWN).map(|more| draw(composed.text(), seed.saturating_add(more), &names.wildcards));
         drawn = std::iter::once(made.text().to_owned()).chain(more).collect();
     }
-    let said = match composed.text() == prompt {
-        true => None,
-        false => Some(draw_traced(&Traced::new(prompt), *seed, &names.wildcards).0),
-    };
     let stages = Stages::of(&made, timing);
-    let said = said.map_or_else(|| Said::of(&stages), |text| Said::of(&Stages::of(&text, timing)));
+    let said = Said::of(&stages);
     let (schedule, on_schedule) = stages.schedule();
     let mut remarks = remarks(prompt, negative, names);
     if !is_dynamic(prompt) {

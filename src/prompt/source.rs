@@ -66,6 +66,24 @@ impl Traced {
         self.runs.iter().map(move |run| (text(run), run.source.clone()))
     }
 
+    /// How many bytes the byte `at` of the source is from what this text has of it, and the place in the text that is nearest: in a copy
+    /// byte by byte, otherwise behind what stands for it.
+    pub fn nearest(&self, at: usize) -> (usize, usize) {
+        let mut nearest = (usize::MAX, 0);
+        for run in self.runs.iter() {
+            let Range { start, end } = run.source;
+            let distance = at.saturating_sub(end).max(start.saturating_sub(at));
+            if distance < nearest.0 {
+                let place = if run.is_copy { run.start + at.clamp(start, end) - start } else { self.end_of(run) };
+                nearest = (distance, place);
+            }
+            if distance == 0 {
+                break;
+            }
+        }
+        nearest
+    }
+
     /// Appends all of `other`, which has the same source.
     pub fn push_all(&mut self, other: &Self) {
         if self.text.is_empty() {

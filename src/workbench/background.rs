@@ -60,6 +60,18 @@ pub(super) enum FileTask {
 }
 
 impl FileTask {
+    /// What is told if it fails.
+    fn on_failure(&self) -> Box<dyn FnOnce(String) -> FileDone + Send> {
+        let of_library = match self {
+            Self::Library(task) => task.on_failure(),
+            _ => None,
+        };
+        match of_library {
+            Some(tell) => Box::new(|text| FileDone::Library(tell(text))),
+            None => Box::new(|text| FileDone::Failed { text }),
+        }
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Open(_) | Self::OpenDropped(_) | Self::OpenSample(_) | Self::Convert { .. } => Kind::Open,
@@ -139,15 +151,16 @@ impl Background {
             Kind::Look => {}
         }
         let (sender, wake) = (self.sender.clone(), self.wake.clone());
+        let (on_failure, not_started) = (task.on_failure(), task.on_failure());
         let spawned = std::thread::Builder::new().name("maquette-files".to_owned()).spawn(move || {
             // The window may have closed meanwhile.
-            let _ = sender.send(Report { number, kind, done: guarded(|| run(task)) });
+            let _ = sender.send(Report { number, kind, done: guarded(|| run(task)).unwrap_or_else(on_failure) });
             wake();
         });
         if let Err(error) = spawned {
             let text = format!("the system cannot start a thread for this file: {error}");
             // The receiver lives in self, so sending cannot fail.
-            let _ = self.sender.send(Report { number, kind, done: FileDone::Failed { text } });
+            let _ = self.sender.send(Report { number, kind, done: not_started(text) });
         }
     }
 
@@ -193,11 +206,10 @@ impl Background {
 }
 
 /// Does `work`; a panic becomes a failure, so that whoever waits for it is told.
-fn guarded(work: impl FnOnce() -> Result<FileDone, String>) -> FileDone {
-    let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+fn guarded(work: impl FnOnce() -> Result<FileDone, String>) -> Result<FileDone, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(format!("the program failed at this file ({}); this is a bug, please report it", message(&*panic)))
-    });
-    done.unwrap_or_else(|text| FileDone::Failed { text })
+    })
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -286,7 +298,7 @@ mod tests {
     #[test]
     fn a_panic_is_reported_as_a_failure() {
         let done = guarded(|| panic!("a scripted panic"));
-        assert!(matches!(done, FileDone::Failed { text } if text.contains("a scripted panic")));
+        assert!(done.is_err_and(|text| text.contains("a scripted panic")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::base::pixels::Revision;
 use crate::engine::JobId;
 use crate::job::output::{Grid, PhraseMap};
 use crate::job::spec::HeatmapSpec;
+use crate::prompt::reading::Reading;
 
 /// The newest heatmap and what is under way.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Lens {
     pub(super) failed: Option<String>,
     /// The phrase under the caret of the prompt.
     pub(super) under_caret: String,
+    /// What it is of, and where the caret was.
+    pub(super) looked_at: Option<(Arc<Reading>, usize)>,
 }
 
 /// A heatmap with the picture that it belongs to.

@@ -1,6 +1,7 @@
 //! Keeping the live panels current: compares what each panel should show with what was last asked, and asks anew.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::background::FileTask;
@@ -13,6 +14,7 @@ use crate::engine::{InteractiveKind, JobId, Lane};
 use crate::job::JobSpec;
 use crate::job::output::TokenizedText;
 use crate::job::spec::{CountTokensSpec, GenerateSpec};
+use crate::prompt::phrase::{is_plain, phrase_at};
 use crate::prompt::reading::is_dynamic;
 use crate::prompt::source::Traced;
 use crate::prompt::stack::compose_traced;
@@ -124,7 +126,7 @@ impl Workbench {
         Ok(spec)
     }
 
-    /// The same for who cannot wait, with everything drawn here and now.
+    /// The same for callers that cannot wait, with everything drawn here and now.
     pub(super) fn drawn_spec(&mut self) -> Result<GenerateSpec, prepare::NothingToGenerate> {
         let specs = self.drawn_specs(1)?;
         specs.into_iter().next().ok_or(prepare::NothingToGenerate::Reading)
@@ -181,18 +183,35 @@ impl Workbench {
         }
     }
 
+    /// Takes note of the phrase under the caret of the prompt. If the prompt has signs of the language, what it says is known a moment
+    /// after it is typed; until then the phrase stays.
+    fn follow_caret(&mut self) {
+        let (prompt, caret) = (&self.history.document().prompt, self.prompt_caret);
+        if !self.preferences.lens_follows_prompt {
+            return;
+        }
+        if is_plain(prompt) {
+            self.lens.looked_at = None;
+            let phrase = phrase_at(prompt, caret);
+            if self.lens.under_caret != phrase {
+                self.lens.under_caret = phrase.to_owned();
+            }
+            return;
+        }
+        let Some(reading) = self.reader.reading().filter(|_| self.reader.is_current()) else { return };
+        let looked_at = self.lens.looked_at.as_ref();
+        if !looked_at.is_some_and(|(known, at)| Arc::ptr_eq(known, reading) && *at == caret) {
+            self.lens.under_caret = reading.said.phrase_at(prompt, caret).to_owned();
+            self.lens.looked_at = Some((reading.clone(), caret));
+        }
+    }
+
     fn submit_heatmap(&mut self) {
         // While a mark is being drawn the picture changes with every move; the lens follows when it is done.
         if self.history.in_gesture() {
             return;
         }
-        // What the prompt says is known a moment after it is typed; until then the phrase stays.
-        if let Some(reading) = self.reader.reading().filter(|_| self.reader.is_current()) {
-            let phrase = reading.said.phrase_at(&self.history.document().prompt, self.prompt_caret);
-            if self.lens.under_caret != phrase {
-                self.lens.under_caret = phrase.to_owned();
-            }
-        }
+        self.follow_caret();
         let wanted = prepare::heatmap(self.document(), &self.preferences, self.lens_phrase());
         if self.lens.asked == wanted {
             return;

@@ -67,6 +67,8 @@ struct Desk {
 struct Slip {
     question: Option<Question>,
     models_changed: bool,
+    /// The LoRAs and learned words that were found, until they are taken note of.
+    found: Option<[Vec<Named>; 2]>,
     is_over: bool,
 }
 
@@ -96,7 +98,9 @@ impl Reader {
         let desk = Arc::new(Desk::default());
         let (sender, told) = channel();
         let shelf = Shelf { presets, stamp: None, looked: None, loras: None, embeddings: None };
-        let worker = Worker { desk: desk.clone(), sender, wake, shelf, known: Arc::default() };
+        let (known, asked) = (Arc::default(), None);
+        desk.slip().models_changed = true;
+        let worker = Worker { desk: desk.clone(), sender, wake, shelf, known, asked };
         let spawned = std::thread::Builder::new().name("maquette-prompts".to_owned()).spawn(move || worker.run());
         if let Err(error) = spawned {
             tracing::error!(%error, "the system cannot start a thread that reads prompts");
@@ -134,12 +138,7 @@ impl Reader {
 
     /// The models on this machine may be others now.
     pub(super) fn models_changed(&mut self) {
-        let mut slip = self.desk.slip();
-        slip.models_changed = true;
-        if slip.question.is_none() {
-            slip.question.clone_from(&self.asked);
-        }
-        drop(slip);
+        self.desk.slip().models_changed = true;
         self.desk.bell.notify_all();
     }
 
@@ -172,54 +171,101 @@ struct Worker {
     wake: Wake,
     shelf: Shelf,
     known: Arc<Known>,
+    /// The question that was answered last.
+    asked: Option<Question>,
+}
+
+/// What there is to do.
+enum Errand {
+    Answer(Question),
+    /// Look through the folders of models.
+    Find,
+    /// They were looked through.
+    Found([Vec<Named>; 2]),
 }
 
 impl Worker {
     fn run(mut self) {
-        while let Some((question, models_changed)) = self.next() {
-            self.answer(question.clone(), false);
-            // Looking through all folders of models takes long, so it comes after the first answer.
-            if models_changed || self.shelf.loras.is_none() {
-                self.answer(question, true);
+        while let Some(errand) = self.next() {
+            match errand {
+                Errand::Answer(question) => {
+                    self.asked = Some(question.clone());
+                    self.answer(question, false);
+                }
+                Errand::Find => self.find(),
+                Errand::Found([loras, embeddings]) => {
+                    (self.shelf.loras, self.shelf.embeddings) = (Some(loras), Some(embeddings));
+                    // The same question may have another answer now.
+                    match self.asked.clone() {
+                        Some(question) => self.answer(question, true),
+                        None => self.shelf.stamp = None,
+                    }
+                }
             }
         }
     }
 
-    fn answer(&mut self, question: Question, with_models: bool) {
-        // A text that nobody foresaw must not end the reading of all others.
-        let read = catch_unwind(AssertUnwindSafe(|| {
-            self.look(with_models);
-            reading::read(question, &self.known.names)
-        }));
-        match read {
-            // Nobody listens any more at the end of the program.
-            Ok(reading) => drop(self.sender.send(Told::Reading(Box::new(reading)))),
-            Err(_) => tracing::error!("a prompt could not be read; this is a bug, please report it"),
+    /// Looks through all folders of models, which takes long, on a thread of its own: questions are answered meanwhile.
+    fn find(&self) {
+        let (desk, presets) = (self.desk.clone(), self.shelf.presets.clone());
+        let find = move || {
+            let found = presets.map_or_else(Default::default, |presets| {
+                let found = models::catalogue(Some(&presets)).map(|catalogue| catalogue.found()).unwrap_or_default();
+                [Sort::Lora, Sort::Embedding].map(|sort| {
+                    let named = found.iter().filter(|one| one.sort == sort);
+                    named.map(|one| prompt_files::named(&one.name, &one.path)).collect()
+                })
+            });
+            desk.slip().found = Some(found);
+            desk.bell.notify_all();
+        };
+        if let Err(error) = std::thread::Builder::new().name("maquette-names".to_owned()).spawn(find) {
+            tracing::error!(%error, "the system cannot start a thread that looks for models");
         }
+    }
+
+    fn answer(&mut self, question: Question, models_changed: bool) {
+        // A text that nobody foresaw must not end the reading of all others, nor may those wait who wait for an answer.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            self.look(models_changed);
+            reading::read(question.clone(), &self.known.names)
+        }));
+        let reading = read.unwrap_or_else(|_| {
+            tracing::error!("a prompt could not be read; this is a bug, please report it");
+            Reading::of_failed(question)
+        });
+        // Nobody listens any more at the end of the program.
+        let _ = self.sender.send(Told::Reading(Box::new(reading)));
         (self.wake)();
     }
 
-    /// Waits for a question; `None` at the end of the program.
-    fn next(&self) -> Option<(Question, bool)> {
+    /// Waits for something to do; `None` at the end of the program. Questions come first.
+    fn next(&self) -> Option<Errand> {
         let mut slip = self.desk.slip();
         loop {
             if slip.is_over {
                 return None;
             }
             if let Some(question) = slip.question.take() {
-                return Some((question, std::mem::take(&mut slip.models_changed)));
+                return Some(Errand::Answer(question));
+            }
+            if let Some(found) = slip.found.take() {
+                return Some(Errand::Found(found));
+            }
+            if std::mem::take(&mut slip.models_changed) {
+                return Some(Errand::Find);
             }
             slip = self.desk.bell.wait(slip).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Reads files that changed since they were last read.
-    fn look(&mut self, with_models: bool) {
+    fn look(&mut self, models_changed: bool) {
         let shelf = &mut self.shelf;
         let Some(presets) = shelf.presets.clone() else {
             // Nothing to look through but what ships.
-            if shelf.loras.is_none() {
-                shelf.loras = Some(Vec::new());
+            if shelf.stamp.is_none() {
+                shelf.stamp = Some(0);
                 let mut known = Known::default();
                 known.take_wildcards(None);
                 self.known = Arc::new(known);
@@ -228,13 +274,13 @@ impl Worker {
             return;
         };
         let is_due = shelf.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
-        if !is_due && !with_models {
+        if !is_due && !models_changed {
             return;
         }
         let folders = [presets.join("wildcards"), presets.join("tags")];
         let stamp = prompt_files::stamp(&[&folders[0], &folders[1]]);
         shelf.looked = Some(Instant::now());
-        if shelf.stamp == Some(stamp) && !with_models {
+        if shelf.stamp == Some(stamp) && !models_changed {
             return;
         }
         shelf.stamp = Some(stamp);
@@ -244,14 +290,6 @@ impl Worker {
         let (tags, more) = prompt_files::read_tags(&folders[1]);
         known.tags = tags;
         warnings.extend(more);
-        if with_models {
-            let of = |sort: Sort| -> Vec<Named> {
-                let found = models::catalogue(Some(&presets)).map(|catalogue| catalogue.found()).unwrap_or_default();
-                let named = found.into_iter().filter(|one| one.sort == sort);
-                named.map(|one| prompt_files::named(&one.name, &one.path)).collect()
-            };
-            (shelf.loras, shelf.embeddings) = (Some(of(Sort::Lora)), Some(of(Sort::Embedding)));
-        }
         let names =
             |list: &Option<Vec<Named>>| list.as_ref().map(|list| list.iter().map(|one| one.name.clone()).collect());
         known.names.loras = names(&shelf.loras);
@@ -307,7 +345,7 @@ mod tests {
         assert_eq!(reading.drawn.first().map(String::as_str), Some("a red fox <lora:none:1>"));
         assert!(reader.known().wildcards.contains(&("colour".to_owned(), 1)));
         assert!(reader.known().wildcards.iter().any(|(name, _)| name == "animals"), "those that ship are there too");
-        // The file is another one now, and the models were looked at again.
+        // The file is another one now, and the models are looked for again.
         std::fs::write(presets.path().join("wildcards/colour.txt"), "deep blue\n").unwrap();
         reader.models_changed();
         reader.ask(question("a __colour__ cat"));

@@ -175,7 +175,7 @@ fn differences(a: &GenerateSpec, b: &GenerateSpec) -> Differences {
     let loras = |spec: &GenerateSpec| {
         let strength = |lora: &LoraUse| match lora.unet_strength == lora.text_strength {
             true => lora.unet_strength.to_string(),
-            false => format!("{}, words {}", lora.unet_strength, lora.text_strength),
+            false => format!("{}, text {}", lora.unet_strength, lora.text_strength),
         };
         list(spec.loras.iter().map(|lora| format!("{} ({})", name(&lora.path), strength(lora))).collect())
     };
@@ -230,7 +230,7 @@ mod tests {
         let told = |name, first: &str, second: &str| (name, first.to_owned(), second.to_owned());
         let want = [
             told("Random numbers", "cpu", "cuda"),
-            told("LoRAs", "none", "ink (0.8, words 0.5)"),
+            told("LoRAs", "none", "ink (0.8, text 0.5)"),
             told("Learned words", "none", "mood"),
             told("Autoencoder", "model's own", "taesd"),
         ];

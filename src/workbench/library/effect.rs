@@ -115,18 +115,17 @@ impl Measurement {
     ) -> Result<Self, String> {
         let (library, beside, known) = (Arc::new(library), Beside::default(), Vec::new());
         let scene = Scene { document, preferences, library, seeds, beside, known };
-        Self::of(&scene, modifier, files, None)
+        Self::of(&scene, modifier, &mut Settler::new(&scene, files), None)
     }
 
     /// The same in a scene, with what is known already.
     pub(super) fn of(
         scene: &Scene,
         modifier: &str,
-        files: &mut NamedFiles,
+        settler: &mut Settler<'_>,
         known: Option<&Baseline>,
     ) -> Result<Self, String> {
-        let Scene { document, preferences, library, seeds, beside, .. } = scene;
-        let mut settler = Settler { library, beside, files };
+        let Scene { document, preferences, library, seeds, .. } = scene;
         let negative = library.modifier(modifier).is_some_and(|known| known.negative);
         let mut without = document.clone();
         let words = if negative { &mut without.negative } else { &mut without.prompt };
@@ -316,8 +315,8 @@ mod tests {
 
     #[test]
     fn texts_are_plain_and_prompts_are_not() {
-        let made =
-            Measurement::of(&scene("a (red:1.2) fox", 1), "(foggy:1.1)", &mut NamedFiles::default(), None).unwrap();
+        let (scene, mut files) = (scene("a (red:1.2) fox", 1), NamedFiles::default());
+        let made = Measurement::of(&scene, "(foggy:1.1)", &mut Settler::new(&scene, &mut files), None).unwrap();
         assert_eq!(made.texts, ["a red fox, foggy", "a red fox"]);
         assert_eq!(made.with.prompt, "a (red:1.2) fox, (foggy:1.1)");
     }
@@ -326,7 +325,9 @@ mod tests {
     fn the_numbers_are_those_of_the_definition() {
         let measure = |known: Option<&Baseline>| {
             let scene = scene("a fox, foggy", 2);
-            let mut measurement = Measurement::of(&scene, "foggy", &mut NamedFiles::default(), known).unwrap();
+            let mut files = NamedFiles::default();
+            let mut settler = Settler::new(&scene, &mut files);
+            let mut measurement = Measurement::of(&scene, "foggy", &mut settler, known).unwrap();
             let mut jobs = 0;
             while let Some(spec) = measurement.next() {
                 measurement.take(&answer(&spec));

@@ -18,6 +18,7 @@ pub use thumbnails::{Thumbnail, Thumbnails};
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -189,13 +190,15 @@ pub struct Effects {
     seeds: u32,
     done: usize,
     total: usize,
+    /// Modifiers that cannot be measured, and why.
+    refused: Vec<(String, String)>,
 }
 
 /// A modifier that is being measured.
 struct Running {
     modifier: String,
     /// What it is measured on.
-    ground: render::Ground,
+    ground: Arc<render::Ground>,
     /// The job under way; `None` while the files that it needs are looked for.
     job: Option<(Measurement, JobId)>,
 }
@@ -241,10 +244,14 @@ pub struct Shelf {
     /// LoRAs and learned words, by what prompts name.
     files: tasks::SharedFiles,
     /// What kept thumbnails were last looked up for, and when it changed since.
-    looked_up: Option<render::Ground>,
+    looked_up: Option<Arc<render::Ground>>,
     changed: Option<(render::Ground, Duration)>,
-    /// The newest search of kept thumbnails.
-    search: u64,
+    /// How many searches there were.
+    searches: u64,
+    /// The newest search of what is kept.
+    newest: Arc<AtomicU64>,
+    /// How often the library changed.
+    revision: u64,
 }
 
 impl Shelf {
@@ -260,7 +267,9 @@ impl Shelf {
             files: Arc::new(Mutex::new(NamedFiles::new(folders.map(|folders| folders.presets.clone())))),
             looked_up: None,
             changed: None,
-            search: 0,
+            searches: 0,
+            newest: Arc::default(),
+            revision: 0,
         }
     }
 
@@ -334,7 +343,7 @@ impl Workbench {
                 let library = if only_mine { Arc::new((**library).clone().only_mine()) } else { library.clone() };
                 self.background.start(FileTask::Library(LibraryTask::Export { out, format, library }));
             }
-            LibraryCommand::RenderThumbnails(items) => self.find_kept(items, true),
+            LibraryCommand::RenderThumbnails(items) => self.render(items),
             LibraryCommand::StopThumbnails => self.stop_thumbnails(),
             LibraryCommand::Measure { modifiers, seeds } => self.measure(modifiers, seeds),
             LibraryCommand::StopMeasuring => self.stop_measuring(),
@@ -363,6 +372,7 @@ impl Workbench {
         }
         self.shelf.wildcards = crate::store::presets::wildcards(&library);
         (self.shelf.library, self.shelf.warnings) = (Arc::new(library), warnings);
+        self.shelf.revision += 1;
     }
 
     pub(super) fn fold_library(&mut self, done: LibraryDone) {
@@ -374,12 +384,11 @@ impl Workbench {
                 }
             }
             LibraryDone::Exported { text, warnings } => self.say_all(text, warnings),
-            LibraryDone::Found { number, renders, thumbnails, effects, refused } => {
-                self.on_found(number, renders, thumbnails, effects, &refused);
-            }
+            LibraryDone::Found(found) => self.on_found(found),
+            LibraryDone::NotFound { number, text } => self.on_not_found(number, &text),
             LibraryDone::Prepared { number, measurement } => self.on_prepared(number, measurement),
             LibraryDone::Kept { wanted, small, warning } => self.on_kept(&wanted, small, warning),
-            LibraryDone::EffectKept => {}
+            LibraryDone::EffectKept(modifier) => self.on_effect_kept(&modifier),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Rendering thumbnails and measuring effects: one job of the batch lane after the other.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::effect::{EffectReport, KnownEffect, Measurement};
-use super::tasks::{Beside, LibraryTask, Scene};
+use super::effect::{KnownEffect, Measurement};
+use super::tasks::{Beside, Found, LibraryTask, Scene};
 use super::thumbnails::{Run, Thumbnail, Wanted};
 use super::{FIRST_SEED, Item, QUIET, Running};
 use crate::base::pixels::Picture;
@@ -13,37 +15,57 @@ use crate::engine::{JobId, Lane};
 use crate::job::sampling::Sampling;
 use crate::job::{JobOutput, JobSpec, ModelRef};
 use crate::workbench::background::FileTask;
+use crate::workbench::command::PreviewTarget;
 use crate::workbench::notices::Level;
-use crate::workbench::{Workbench, sentence};
+use crate::workbench::{Workbench, prepare, sentence};
 
 /// What thumbnails and effects depend on beside their item.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Ground {
+pub(in crate::workbench) struct Ground {
     words: (String, String),
     sampling: Sampling,
     models: (ModelRef, ModelRef),
-    beside: Beside,
-    /// How often the files had changed that prompts name.
-    files: u64,
+    /// Why it is not known, otherwise: a file that is chosen may be missing.
+    beside: Result<Beside, String>,
+    /// How often the files had changed that prompts name, and how often the library.
+    revisions: [u64; 2],
+}
+
+impl Ground {
+    /// Whether pictures of the same words are the same on `other`.
+    fn makes_as(&self, other: &Self) -> bool {
+        self.sampling == other.sampling
+            && self.models.0 == other.models.0
+            && self.beside == other.beside
+            && self.revisions == other.revisions
+    }
 }
 
 impl Workbench {
     fn ground(&self) -> Ground {
         let models = (self.preferences.diffusion_model.clone(), self.preferences.clip_model.clone());
         let sampling = Sampling { seed: FIRST_SEED, ..self.document().sampling.clone() };
-        let (words, files) = (self.document().words(), self.resources.revision());
-        Ground { words, sampling, models, beside: self.beside(), files }
+        let revisions = [self.resources.revision(), self.shelf.revision];
+        Ground { words: self.document().words(), sampling, models, beside: self.beside(), revisions }
     }
 
-    /// What steers whatever the words name. A ControlNet that follows the canvas, say, while there is none, is left out.
-    fn beside(&self) -> Beside {
-        self.chosen_spec(1).map(Beside::of).unwrap_or_default()
+    /// What steers whatever the words name. ControlNets are left out if one that follows the canvas has none.
+    fn beside(&self) -> Result<Beside, String> {
+        let document = self.document();
+        let generate =
+            |document: &Document| prepare::generate(document, &self.preferences, PreviewTarget::NewPicture, 1);
+        let spec = generate(document).or_else(|_| generate(&self.without_chance()));
+        let mut spec = spec.map_err(|missing| missing.to_string())?;
+        self.resources.apply_chosen(&mut spec, &document.steering).map_err(|missing| missing.to_string())?;
+        Ok(Beside::of(spec))
     }
 
-    /// The document with a seed that stays: what is known of the library is not lost with each throw of the dice.
+    /// The document with a seed that stays: what is known of the library is not lost with each throw of the dice. And without
+    /// ControlNets.
     fn without_chance(&self) -> Document {
         let mut document = self.document().clone();
         document.sampling.seed = FIRST_SEED;
+        document.steering.controls.clear();
         document
     }
 
@@ -51,7 +73,7 @@ impl Workbench {
     /// Returns when to call again.
     pub(in crate::workbench) fn look_up_kept(&mut self) -> Option<Duration> {
         let ground = self.ground();
-        if self.shelf.looked_up.as_ref() == Some(&ground) || self.shelf.cache.is_none() {
+        if self.shelf.looked_up.as_deref() == Some(&ground) || self.shelf.cache.is_none() {
             return None;
         }
         let since = match &self.shelf.changed {
@@ -73,86 +95,110 @@ impl Workbench {
             .chain(library.templates.iter().map(|one| Item::Template(one.name.clone())))
             .chain(library.styles.iter().map(|one| Item::Style(one.name.clone())));
         let items = items.collect();
-        self.find_kept(items, false);
+        let ground = Arc::new(ground);
+        (self.shelf.looked_up, self.shelf.changed) = (Some(ground.clone()), None);
+        if let Ok(beside) = ground.beside.clone() {
+            let number = self.next_search();
+            self.shelf.newest.store(number, Ordering::Relaxed);
+            let newest = Some(self.shelf.newest.clone());
+            self.find(number, ground, beside, items, newest);
+        }
         None
     }
 
-    pub(super) fn find_kept(&mut self, items: Vec<Item>, renders: bool) {
-        if renders && self.shelf.thumbnails.run.is_some() {
-            return;
-        }
-        let ground = self.ground();
-        if !renders || self.shelf.cache.is_none() {
-            (self.shelf.looked_up, self.shelf.changed) = (Some(ground), None);
-        }
-        self.shelf.search += 1;
-        let scene = Box::new(self.scene());
-        let (cache, number, files) = (self.shelf.cache.clone(), self.shelf.search, self.shelf.files.clone());
-        self.background.start(FileTask::Library(LibraryTask::Find { cache, scene, files, items, number, renders }));
+    fn next_search(&mut self) -> u64 {
+        self.shelf.searches += 1;
+        self.shelf.searches
     }
 
-    fn scene(&self) -> Scene {
+    fn find(
+        &mut self,
+        number: u64,
+        ground: Arc<Ground>,
+        beside: Beside,
+        items: Vec<Item>,
+        newest: Option<Arc<AtomicU64>>,
+    ) {
+        let (scene, cache, files) = (Box::new(self.scene(beside)), self.shelf.cache.clone(), self.shelf.files.clone());
+        let task = LibraryTask::Find { cache, scene, ground, files, items, number, newest };
+        self.background.start(FileTask::Library(task));
+    }
+
+    fn scene(&self, beside: Beside) -> Scene {
         Scene {
             document: self.without_chance(),
             preferences: self.preferences.clone(),
             library: self.shelf.library.clone(),
             seeds: self.shelf.effects.seeds,
-            beside: self.beside(),
+            beside,
             known: self.known_files(),
         }
     }
 
-    pub(super) fn on_found(
-        &mut self,
-        number: u64,
-        renders: bool,
-        found: Vec<(Wanted, Option<Picture>)>,
-        effects: Vec<EffectReport>,
-        refused: &[(Item, String)],
-    ) {
-        let is_newest = number == self.shelf.search;
-        if !is_newest && !renders {
+    pub(super) fn render(&mut self, items: Vec<Item>) {
+        if self.shelf.thumbnails.run.is_some() {
             return;
         }
-        let mut missing = VecDeque::new();
-        let (document, beside) = (self.without_chance(), self.beside());
-        for (wanted, picture) in found {
+        let ground = Arc::new(self.ground());
+        match ground.beside.clone() {
+            Ok(beside) => {
+                let number = self.next_search();
+                self.shelf.thumbnails.run = Some(Run { number, ..Run::default() });
+                self.find(number, ground, beside, items, None);
+            }
+            Err(why) => self.notices.add(Level::Warning, sentence(&format!("nothing can be rendered: {why}")), None),
+        }
+    }
+
+    pub(super) fn on_found(&mut self, Found { number, ground, renders, thumbnails, effects, refused }: Found) {
+        let is_awaited = match renders {
+            true => self.shelf.thumbnails.run.as_ref().is_some_and(|run| run.number == number),
+            false => self.shelf.newest.load(Ordering::Relaxed) == number,
+        };
+        if !is_awaited {
+            return;
+        }
+        let (mut missing, now) = (VecDeque::new(), self.ground());
+        for (wanted, picture) in thumbnails {
             match picture {
-                Some(picture) => self.show_thumbnail(&wanted, picture, &document, &beside),
+                Some(picture) => drop(self.show_thumbnail(&wanted, picture, &now)),
                 None => missing.push_back(wanted),
             }
         }
         for report in effects {
-            let known = KnownEffect { report, is_current: is_newest };
+            let known = KnownEffect { report, is_current: *ground == now };
             self.shelf.effects.known.insert(known.report.modifier.clone(), known);
         }
-        if renders && let Some((item, why)) = refused.first() {
-            let others = match refused.len() - 1 {
-                0 => String::new(),
-                more => format!(" (and {more} more thumbnails cannot)"),
-            };
-            let text = format!("\"{}\" cannot be rendered: {why}{others}", item.name());
-            self.notices.add(Level::Warning, sentence(&text), None);
-        }
-        if renders && !missing.is_empty() {
-            let total = missing.len();
-            self.shelf.thumbnails.run = Some(Run { waiting: missing, total, ..Run::default() });
+        if renders {
+            self.tell_refused("rendered", &refused);
+            self.shelf.thumbnails.run = Some(Run { number, total: missing.len(), waiting: missing, ..Run::default() });
             self.render_next();
         }
     }
 
-    /// Shows a thumbnail and says whether it is what would be made of `document` now.
-    fn show_thumbnail(&mut self, wanted: &Wanted, picture: Picture, document: &Document, beside: &Beside) {
-        let spec = &wanted.spec;
-        let now = wanted.item.on(document, &self.shelf.library);
-        let is_current = now.is_some_and(|now| {
-            now.words() == wanted.words
-                && now.sampling == spec.sampling
-                && self.preferences.diffusion_model == spec.model
-                && *beside == wanted.beside
-        });
-        let thumbnail = Thumbnail { picture, prompt: spec.prompt.clone(), is_current };
+    pub(super) fn on_not_found(&mut self, number: u64, text: &str) {
+        self.notices.add(Level::Error, sentence(text), None);
+        self.shelf.thumbnails.run.take_if(|run| run.number == number);
+    }
+
+    /// Says what cannot be `done`: the first of them, and how many more.
+    fn tell_refused(&mut self, done: &str, refused: &[(String, String)]) {
+        let Some((name, why)) = refused.first() else { return };
+        let text = match refused.len() - 1 {
+            0 => format!("\"{name}\" cannot be {done}: {why}"),
+            1 => format!("\"{name}\" and another one cannot be {done}: {why}"),
+            more => format!("\"{name}\" and {more} others cannot be {done}: {why}"),
+        };
+        self.notices.add(Level::Warning, sentence(&text), None);
+    }
+
+    /// Shows a thumbnail; whether it is what would be made now.
+    fn show_thumbnail(&mut self, wanted: &Wanted, picture: Picture, now: &Ground) -> bool {
+        let words = wanted.item.on(self.document(), &self.shelf.library).map(|document| document.words());
+        let is_current = words.as_ref() == Some(&wanted.words) && wanted.ground.makes_as(now);
+        let thumbnail = Thumbnail { picture, prompt: wanted.spec.prompt.clone(), is_current };
         self.shelf.thumbnails.shown.insert(wanted.item.clone(), thumbnail);
+        is_current
     }
 
     fn render_next(&mut self) {
@@ -168,8 +214,11 @@ impl Workbench {
     }
 
     pub(super) fn on_kept(&mut self, wanted: &Wanted, small: Picture, warning: Option<String>) {
-        let (document, beside) = (self.without_chance(), self.beside());
-        self.show_thumbnail(wanted, small, &document, &beside);
+        let now = self.ground();
+        if !self.show_thumbnail(wanted, small, &now) {
+            // It may be, on the ground that there is now.
+            self.shelf.looked_up = None;
+        }
         if let Some(warning) = warning {
             self.notices.add(Level::Warning, sentence(&warning), None);
         }
@@ -198,13 +247,26 @@ impl Workbench {
     }
 
     fn measure_next(&mut self) {
-        let Some(modifier) = self.shelf.effects.waiting.pop_front() else { return };
-        let (ground, scene, files) = (self.ground(), Box::new(self.scene()), self.shelf.files.clone());
+        let Some(modifier) = self.shelf.effects.waiting.pop_front() else {
+            let refused = std::mem::take(&mut self.shelf.effects.refused);
+            return self.tell_refused("measured", &refused);
+        };
+        let ground = Arc::new(self.ground());
+        let beside = match ground.beside.clone() {
+            Ok(beside) => beside,
+            Err(why) => {
+                self.notices.add(Level::Warning, sentence(&format!("nothing can be measured: {why}")), None);
+                return self.stop_measuring();
+            }
+        };
+        let (scene, files) = (Box::new(self.scene(beside)), self.shelf.files.clone());
         let effects = &mut self.shelf.effects;
         effects.number += 1;
         effects.running = Some(Running { modifier: modifier.clone(), ground, job: None });
         let (baseline, number) = (effects.baseline.clone().map(Box::new), effects.number);
-        self.background.start(FileTask::Library(LibraryTask::Prepare { scene, files, modifier, baseline, number }));
+        let afresh = effects.done == 0;
+        let task = LibraryTask::Prepare { scene, files, modifier, baseline, number, afresh };
+        self.background.start(FileTask::Library(task));
     }
 
     pub(super) fn on_prepared(&mut self, number: u64, measurement: Result<Box<Measurement>, String>) {
@@ -217,8 +279,7 @@ impl Workbench {
             Err(why) => {
                 let modifier = effects.running.take().map(|running| running.modifier).unwrap_or_default();
                 effects.done += 1;
-                let text = format!("\"{modifier}\" cannot be measured: {why}");
-                self.notices.add(Level::Warning, sentence(&text), None);
+                effects.refused.push((modifier, why));
                 self.measure_next();
             }
         }
@@ -239,6 +300,7 @@ impl Workbench {
 
     pub(super) fn stop_measuring(&mut self) {
         self.shelf.effects.waiting.clear();
+        self.shelf.effects.refused.clear();
         if let Some((_, id)) = self.shelf.effects.running.take().and_then(|running| running.job) {
             self.engine.cancel(id);
         }
@@ -274,12 +336,19 @@ impl Workbench {
         let running = self.shelf.effects.running.take();
         let Some(report) = measurement.report().cloned() else { return };
         let key = measurement.key();
-        let is_current = running.is_some_and(|running| running.ground == self.ground());
+        let is_current = running.is_some_and(|running| *running.ground == self.ground());
         if let Some(cache) = self.shelf.cache.clone() {
             let report = Box::new(report.clone());
             self.background.start(FileTask::Library(LibraryTask::KeepEffect { cache, key, report }));
         }
         self.shelf.effects.known.insert(report.modifier.clone(), KnownEffect { report, is_current });
+    }
+
+    /// A measurement is kept; it may be of the ground that there is now.
+    pub(super) fn on_effect_kept(&mut self, modifier: &str) {
+        if self.shelf.effects.known.get(modifier).is_some_and(|known| !known.is_current) {
+            self.shelf.looked_up = None;
+        }
     }
 
     /// A job failed or was stopped: what it was part of stops with it.

@@ -1,10 +1,12 @@
 //! What the library does with files, on background threads.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Item;
 use super::effect::{Baseline, EffectReport, Measurement};
+use super::render::Ground;
 use super::thumbnails::Wanted;
 use crate::base::pixels::Picture;
 use crate::document::Document;
@@ -13,6 +15,7 @@ use crate::job::lora::LoraUse;
 use crate::job::nets::OtherNets;
 use crate::job::spec::GenerateSpec;
 use crate::prompt::exchange::Format;
+use crate::prompt::expand::wildcards::Wildcards;
 use crate::prompt::library::Library;
 use crate::prompt::reading;
 use crate::store::preferences::Preferences;
@@ -24,6 +27,7 @@ use crate::workbench::prepare;
 /// A document and the settings beside it, as they were when something was asked.
 #[derive(Clone)]
 pub(in crate::workbench) struct Scene {
+    /// Without ControlNets: those that can be used are beside it.
     pub(super) document: Document,
     pub(super) preferences: Preferences,
     pub(super) library: Arc<Library>,
@@ -51,21 +55,27 @@ impl Beside {
 
 /// What makes requests definite: the lists to draw from, what is chosen, and the files that prompts name.
 pub(super) struct Settler<'a> {
-    pub(super) library: &'a Library,
-    pub(super) beside: &'a Beside,
-    pub(super) files: &'a mut NamedFiles,
+    library: &'a Library,
+    beside: &'a Beside,
+    files: &'a mut NamedFiles,
+    /// Made of the library when they are first drawn from.
+    wildcards: Option<Wildcards>,
 }
 
-impl Settler<'_> {
+impl<'a> Settler<'a> {
+    pub(super) fn new(scene: &'a Scene, files: &'a mut NamedFiles) -> Self {
+        Self { library: &scene.library, beside: &scene.beside, files, wildcards: None }
+    }
+
     /// Draws from variants and wildcards by the seed of the picture, and finds what the drawn prompt names.
     ///
     /// # Errors
     /// If a file that it names is not found or cannot be read.
     pub(super) fn settle(&mut self, spec: &mut GenerateSpec) -> Result<(), String> {
         if reading::is_dynamic(&spec.prompt) || reading::is_dynamic(&spec.negative) {
-            let wildcards = presets::wildcards(self.library);
-            spec.prompt = reading::draw(&spec.prompt, spec.sampling.seed, &wildcards);
-            spec.negative = reading::draw(&spec.negative, spec.sampling.seed, &wildcards);
+            let wildcards = self.wildcards.get_or_insert_with(|| presets::wildcards(self.library));
+            spec.prompt = reading::draw(&spec.prompt, spec.sampling.seed, wildcards);
+            spec.negative = reading::draw(&spec.negative, spec.sampling.seed, wildcards);
         }
         spec.nets.clone_from(&self.beside.nets);
         spec.loras.clone_from(&self.beside.loras);
@@ -103,10 +113,12 @@ pub(in crate::workbench) enum LibraryTask {
     Find {
         cache: Option<PathBuf>,
         scene: Box<Scene>,
+        ground: Arc<Ground>,
         files: SharedFiles,
         items: Vec<Item>,
         number: u64,
-        renders: bool,
+        /// The number of the newest search that an older one gives way to; `None` if what is missing is to be rendered.
+        newest: Option<Arc<AtomicU64>>,
     },
     /// Gets ready to measure a modifier.
     Prepare {
@@ -115,6 +127,8 @@ pub(in crate::workbench) enum LibraryTask {
         modifier: String,
         baseline: Option<Box<Baseline>>,
         number: u64,
+        /// Whether files may have come and gone since the last one.
+        afresh: bool,
     },
     KeepThumbnail {
         cache: Option<PathBuf>,
@@ -140,13 +154,10 @@ pub(in crate::workbench) enum LibraryDone {
         text: String,
         warnings: Vec<String>,
     },
-    Found {
+    Found(Found),
+    NotFound {
         number: u64,
-        renders: bool,
-        thumbnails: Vec<(Wanted, Option<Picture>)>,
-        effects: Vec<EffectReport>,
-        /// Items that cannot be rendered, and why.
-        refused: Vec<(Item, String)>,
+        text: String,
     },
     Prepared {
         number: u64,
@@ -157,10 +168,37 @@ pub(in crate::workbench) enum LibraryDone {
         small: Picture,
         warning: Option<String>,
     },
-    EffectKept,
+    /// Of this modifier.
+    EffectKept(String),
+}
+
+/// What is kept, and what could be made.
+pub(in crate::workbench) struct Found {
+    pub(super) number: u64,
+    pub(super) ground: Arc<Ground>,
+    pub(super) renders: bool,
+    pub(super) thumbnails: Vec<(Wanted, Option<Picture>)>,
+    pub(super) effects: Vec<EffectReport>,
+    /// Items that cannot be rendered, and why.
+    pub(super) refused: Vec<(String, String)>,
 }
 
 impl LibraryTask {
+    /// What to say if it fails by a fault of ours, or cannot be started, where somebody waits for it.
+    pub(in crate::workbench) fn on_failure(&self) -> Option<Box<dyn FnOnce(String) -> LibraryDone + Send>> {
+        match self {
+            Self::Find { number, .. } => {
+                let number = *number;
+                Some(Box::new(move |text| LibraryDone::NotFound { number, text }))
+            }
+            Self::Prepare { number, .. } => {
+                let number = *number;
+                Some(Box::new(move |text| LibraryDone::Prepared { number, measurement: Err(text) }))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the end of the program has to wait for it.
     pub(in crate::workbench) fn saves(&self) -> bool {
         !matches!(self, Self::Find { .. } | Self::Prepare { .. })
@@ -187,32 +225,39 @@ impl LibraryTask {
                 let path = written.first().map(|path| path.display().to_string()).unwrap_or_default();
                 Ok(LibraryDone::Imported { text: format!("Saved {} as {path}.", part.describe()), warnings: vec![] })
             }
-            Self::Find { cache, scene, files, items, number, renders } => {
+            Self::Find { cache, scene, ground, files, items, number, newest } => {
                 let mut files = lock(&files);
                 files.look_anew(scene.known.clone());
-                let (mut thumbnails, mut refused) = (Vec::new(), Vec::new());
+                let mut settler = Settler::new(&scene, &mut files);
+                let (mut thumbnails, mut effects, mut refused) = (Vec::new(), Vec::new(), Vec::new());
                 for item in &items {
-                    match wanted(&scene, item, &mut files) {
+                    if newest.as_ref().is_some_and(|newest| newest.load(Ordering::Relaxed) != number) {
+                        break;
+                    }
+                    match wanted(&scene, &ground, item, &mut settler) {
                         Some(Ok(wanted)) => {
                             let picture = cache.as_ref().and_then(|cache| cache::thumbnail(cache, &wanted.key));
                             thumbnails.push((wanted, picture));
                         }
-                        Some(Err(why)) => refused.push((item.clone(), why)),
+                        Some(Err(why)) => refused.push((item.name().to_owned(), why)),
                         None => (),
                     }
+                    if let (Item::Modifier(modifier), Some(cache)) = (item, &cache)
+                        && let Ok(measurement) = Measurement::of(&scene, modifier, &mut settler, None)
+                    {
+                        effects.extend(cache::value(cache, "effects", &measurement.key()));
+                    }
                 }
-                let effects = items.iter().filter_map(|item| {
-                    let Item::Modifier(modifier) = item else { return None };
-                    let key = Measurement::of(&scene, modifier, &mut files, None).ok()?.key();
-                    cache::value(cache.as_ref()?, "effects", &key)
-                });
-                let effects = effects.collect();
-                Ok(LibraryDone::Found { number, renders, thumbnails, effects, refused })
+                let renders = newest.is_none();
+                Ok(LibraryDone::Found(Found { number, ground, renders, thumbnails, effects, refused }))
             }
-            Self::Prepare { scene, files, modifier, baseline, number } => {
+            Self::Prepare { scene, files, modifier, baseline, number, afresh } => {
                 let mut files = lock(&files);
-                files.look_anew(scene.known.clone());
-                let measurement = Measurement::of(&scene, &modifier, &mut files, baseline.as_deref()).map(Box::new);
+                if afresh {
+                    files.look_anew(scene.known.clone());
+                }
+                let mut settler = Settler::new(&scene, &mut files);
+                let measurement = Measurement::of(&scene, &modifier, &mut settler, baseline.as_deref()).map(Box::new);
                 Ok(LibraryDone::Prepared { number, measurement })
             }
             Self::KeepThumbnail { cache, wanted, picture, model_hash } => {
@@ -225,23 +270,27 @@ impl LibraryTask {
             }
             Self::KeepEffect { cache, key, report } => {
                 cache::keep_value(&cache, "effects", &key, &report)?;
-                Ok(LibraryDone::EffectKept)
+                Ok(LibraryDone::EffectKept(report.modifier))
             }
         }
     }
 }
 
 /// The thumbnail of an item in a scene; `None` if there is no such item.
-fn wanted(scene: &Scene, item: &Item, files: &mut NamedFiles) -> Option<Result<Wanted, String>> {
+fn wanted(
+    scene: &Scene,
+    ground: &Arc<Ground>,
+    item: &Item,
+    settler: &mut Settler<'_>,
+) -> Option<Result<Wanted, String>> {
     let document = item.on(&scene.document, &scene.library)?;
     let mut spec = prepare::generate(&document, &scene.preferences, PreviewTarget::NewPicture, 1).ok()?;
     let words = (spec.prompt.clone(), spec.negative.clone());
-    let mut settler = Settler { library: &scene.library, beside: &scene.beside, files };
     if let Err(why) = settler.settle(&mut spec) {
         return Some(Err(why));
     }
     let model = spec.model.clone();
     let request = JobSpec::Generate(spec.clone());
-    let (item, beside) = (item.clone(), scene.beside.clone());
-    Some(Ok(Wanted { item, key: cache::key(&request, &[&model]), words, beside, spec }))
+    let (item, ground) = (item.clone(), ground.clone());
+    Some(Ok(Wanted { item, key: cache::key(&request, &[&model]), words, ground, spec }))
 }

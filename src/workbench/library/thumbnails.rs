@@ -2,9 +2,10 @@
 //! the user generates meanwhile comes after the one that is being made.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::Item;
-use super::tasks::Beside;
+use super::render::Ground;
 use crate::base::pixels::Picture;
 use crate::engine::JobId;
 use crate::job::spec::GenerateSpec;
@@ -26,8 +27,8 @@ pub(in crate::workbench) struct Wanted {
     pub(super) item: Item,
     /// Prompt and negative prompt before anything is drawn from them.
     pub(super) words: (String, String),
-    /// What steers it whatever the words name.
-    pub(super) beside: Beside,
+    /// What else it depends on.
+    pub(super) ground: Arc<Ground>,
     pub(super) spec: GenerateSpec,
     pub(super) key: String,
 }
@@ -35,6 +36,8 @@ pub(in crate::workbench) struct Wanted {
 /// What is being rendered.
 #[derive(Debug, Default)]
 pub(super) struct Run {
+    /// The search for what is to be rendered.
+    pub(super) number: u64,
     pub(super) waiting: VecDeque<Wanted>,
     pub(super) job: Option<(JobId, Wanted)>,
     pub(super) done: usize,
@@ -54,7 +57,7 @@ impl Thumbnails {
         self.shown.get(item)
     }
 
-    /// How many are done, of how many; `None` if nothing is being rendered.
+    /// How many are done, of how many (0 while that is not known); `None` if nothing is being rendered.
     pub fn progress(&self) -> Option<(usize, usize)> {
         self.run.as_ref().map(|run| (run.done, run.total))
     }

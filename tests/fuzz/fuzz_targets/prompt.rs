@@ -19,6 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use prompt::dialect::{self, Dialect};
 use prompt::expand::wildcards::Wildcards;
 use prompt::expand::{Method, Wanted, expand_traced};
+use prompt::phrase::Said;
 use prompt::schedule::Timing;
 use prompt::source::Traced;
 use prompt::stages::Stages;
@@ -37,7 +38,10 @@ fuzz_target!(|text: &str| {
         remarks.iter().for_each(|remark| is_inside(&remark.span));
         for prompt in &prompts {
             prompt.runs().for_each(|(_, place)| is_inside(&place));
-            let (stretches, remarks) = Stages::of(prompt, Timing::of_steps(7)).schedule();
+            let stages = Stages::of(prompt, Timing::of_steps(7));
+            let said = Said::of(&stages);
+            [0, 1, 7, 50, usize::MAX].map(|caret| said.phrase_at(text, caret).len());
+            let (stretches, remarks) = stages.schedule();
             let fragments = stretches.iter().flat_map(|stretch| &stretch.parts).flat_map(|part| &part.fragments);
             fragments.for_each(|fragment| is_inside(&fragment.span));
             remarks.iter().for_each(|remark| is_inside(&remark.span));

@@ -209,7 +209,7 @@ fn progress(ui: &mut Ui, cx: &Cx<'_>, what: &str, (done, part, total): (usize, f
             cx.outbox.send(Command::Library(stop));
         }
         let bar = egui::ProgressBar::new((done as f32 + part) / total.max(1) as f32);
-        let text = format!("{what}: {done} of {total}");
+        let text = if total == 0 { format!("{what}: looking…") } else { format!("{what}: {done} of {total}") };
         ui.add(bar.text(text).desired_height(20.0).desired_width(ui.available_width()));
     });
 }
