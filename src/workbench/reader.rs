@@ -100,7 +100,7 @@ impl Reader {
         let shelf = Shelf { presets, stamp: None, looked: None, loras: None, embeddings: None };
         let (known, asked) = (Arc::default(), None);
         desk.slip().models_changed = true;
-        let worker = Worker { desk: desk.clone(), sender, wake, shelf, known, asked };
+        let worker = Worker { desk: desk.clone(), sender, wake, shelf, known, asked, is_finding: false };
         let spawned = std::thread::Builder::new().name("maquette-prompts".to_owned()).spawn(move || worker.run());
         if let Err(error) = spawned {
             tracing::error!(%error, "the system cannot start a thread that reads prompts");
@@ -173,6 +173,8 @@ struct Worker {
     known: Arc<Known>,
     /// The question that was answered last.
     asked: Option<Question>,
+    /// Whether the folders of models are being looked through.
+    is_finding: bool,
 }
 
 /// What there is to do.
@@ -194,6 +196,7 @@ impl Worker {
                 }
                 Errand::Find => self.find(),
                 Errand::Found([loras, embeddings]) => {
+                    self.is_finding = false;
                     (self.shelf.loras, self.shelf.embeddings) = (Some(loras), Some(embeddings));
                     // The same question may have another answer now.
                     match self.asked.clone() {
@@ -206,21 +209,17 @@ impl Worker {
     }
 
     /// Looks through all folders of models, which takes long, on a thread of its own: questions are answered meanwhile.
-    fn find(&self) {
+    fn find(&mut self) {
         let (desk, presets) = (self.desk.clone(), self.shelf.presets.clone());
         let find = move || {
-            let found = presets.map_or_else(Default::default, |presets| {
-                let found = models::catalogue(Some(&presets)).map(|catalogue| catalogue.found()).unwrap_or_default();
-                [Sort::Lora, Sort::Embedding].map(|sort| {
-                    let named = found.iter().filter(|one| one.sort == sort);
-                    named.map(|one| prompt_files::named(&one.name, &one.path)).collect()
-                })
-            });
-            desk.slip().found = Some(found);
+            // A file that nobody foresaw must not be the end of looking.
+            let found = catch_unwind(|| presets.map_or_else(Default::default, |presets| named_files(&presets)));
+            desk.slip().found = Some(found.unwrap_or_default());
             desk.bell.notify_all();
         };
-        if let Err(error) = std::thread::Builder::new().name("maquette-names".to_owned()).spawn(find) {
-            tracing::error!(%error, "the system cannot start a thread that looks for models");
+        match std::thread::Builder::new().name("maquette-names".to_owned()).spawn(find) {
+            Ok(_) => self.is_finding = true,
+            Err(error) => tracing::error!(%error, "the system cannot start a thread that looks for models"),
         }
     }
 
@@ -252,7 +251,8 @@ impl Worker {
             if let Some(found) = slip.found.take() {
                 return Some(Errand::Found(found));
             }
-            if std::mem::take(&mut slip.models_changed) {
+            // One after the other, so that the last answer is the newest.
+            if !self.is_finding && std::mem::take(&mut slip.models_changed) {
                 return Some(Errand::Find);
             }
             slip = self.desk.bell.wait(slip).unwrap_or_else(PoisonError::into_inner);
@@ -303,6 +303,15 @@ impl Worker {
             let _ = self.sender.send(Told::Warning(warning));
         }
     }
+}
+
+/// The LoRAs and learned words in the folders that the user's catalogue remembers.
+fn named_files(presets: &Path) -> [Vec<Named>; 2] {
+    let found = models::catalogue(Some(presets)).map(|catalogue| catalogue.found()).unwrap_or_default();
+    [Sort::Lora, Sort::Embedding].map(|sort| {
+        let named = found.iter().filter(|one| one.sort == sort);
+        named.map(|one| prompt_files::named(&one.name, &one.path)).collect()
+    })
 }
 
 #[cfg(test)]

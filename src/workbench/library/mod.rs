@@ -246,6 +246,8 @@ pub struct Shelf {
     /// What kept thumbnails were last looked up for, and when it changed since.
     looked_up: Option<Arc<render::Ground>>,
     changed: Option<(render::Ground, Duration)>,
+    /// Whether to look again once nothing is being made: what was kept since may be of the ground that there is now.
+    looks_again: bool,
     /// How many searches there were.
     searches: u64,
     /// The newest search of what is kept.
@@ -267,6 +269,7 @@ impl Shelf {
             files: Arc::new(Mutex::new(NamedFiles::new(folders.map(|folders| folders.presets.clone())))),
             looked_up: None,
             changed: None,
+            looks_again: false,
             searches: 0,
             newest: Arc::default(),
             revision: 0,

@@ -72,6 +72,10 @@ impl Workbench {
     /// Marks what is of another prompt, and looks up what is kept of this one when it has been left alone for a moment.
     /// Returns when to call again.
     pub(in crate::workbench) fn look_up_kept(&mut self) -> Option<Duration> {
+        let is_quiet = self.shelf.thumbnails.run.is_none() && self.shelf.effects.running.is_none();
+        if is_quiet && std::mem::take(&mut self.shelf.looks_again) {
+            self.shelf.looked_up = None;
+        }
         let ground = self.ground();
         if self.shelf.looked_up.as_deref() == Some(&ground) || self.shelf.cache.is_none() {
             return None;
@@ -217,7 +221,7 @@ impl Workbench {
         let now = self.ground();
         if !self.show_thumbnail(wanted, small, &now) {
             // It may be, on the ground that there is now.
-            self.shelf.looked_up = None;
+            self.shelf.looks_again = true;
         }
         if let Some(warning) = warning {
             self.notices.add(Level::Warning, sentence(&warning), None);
@@ -347,7 +351,7 @@ impl Workbench {
     /// A measurement is kept; it may be of the ground that there is now.
     pub(super) fn on_effect_kept(&mut self, modifier: &str) {
         if self.shelf.effects.known.get(modifier).is_some_and(|known| !known.is_current) {
-            self.shelf.looked_up = None;
+            self.shelf.looks_again = true;
         }
     }
 
