@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::emphasis::{self, BREAK_WEIGHT};
+use super::schedule::Schedule;
 use super::source::Traced;
 use super::stages::Stages;
 
@@ -51,7 +52,14 @@ impl Said {
         let boundaries = stages.boundaries();
         let mut texts: Vec<Traced> = Vec::new();
         let mut bytes = 0;
-        for step in boundaries.last().into_iter().chain(&boundaries) {
+        let before = std::iter::once(&0).chain(&boundaries);
+        for (step, before) in boundaries.last().map(|last| (last, &0)).into_iter().chain(boundaries.iter().zip(before))
+        {
+            // A long text with short alternations says the same many times.
+            let is_known = |schedule: &Schedule| schedule.same_as(*step).is_some_and(|earlier| earlier <= *before);
+            if stages.schedules.iter().all(is_known) {
+                continue;
+            }
             let text = said_at(stages, *step);
             if !texts.contains(&text) {
                 bytes += text.text().len();
