@@ -449,6 +449,11 @@ fn thumbnails_are_rendered_one_after_the_other_and_kept() {
     wait(&mut harness, |app| !app.workbench().shelf().thumbnails().get(&foggy).unwrap().is_current);
     retype(&mut harness, "a fox");
     wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&foggy).unwrap().is_current);
+    // Taken back before anything was looked up for it.
+    retype(&mut harness, "an elk");
+    assert!(!app(&harness).workbench().shelf().thumbnails().get(&foggy).unwrap().is_current);
+    retype(&mut harness, "a fox");
+    wait(&mut harness, |app| app.workbench().shelf().thumbnails().get(&foggy).unwrap().is_current);
     drop(harness);
     // A new start finds what is kept, and makes nothing twice.
     let mut harness = open_over(root.path(), counting(&made));

@@ -294,6 +294,11 @@ fn thumbnails_and_effects_have_what_their_item_names() {
     send(&mut harness, ink);
     send(&mut harness, LibraryCommand::StopThumbnails);
     harness.run_steps(30);
+    // So does what stops everything.
+    send(&mut harness, LibraryCommand::Measure { modifiers: vec!["foggy".to_owned()], seeds: 1 });
+    harness.state_mut().as_mut().unwrap().send(Command::CancelAll);
+    harness.run_steps(30);
+    assert_eq!(app(&harness).workbench().shelf().effects().progress(), None);
     assert_eq!((asked.try_iter().count(), app(&harness).workbench().shelf().thumbnails().progress()), (0, None));
 }
 

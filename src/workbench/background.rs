@@ -62,13 +62,18 @@ pub(super) enum FileTask {
 impl FileTask {
     /// What is told if it fails.
     fn on_failure(&self) -> Box<dyn FnOnce(String) -> FileDone + Send> {
-        let of_library = match self {
-            Self::Library(task) => task.on_failure(),
-            _ => None,
-        };
-        match of_library {
-            Some(tell) => Box::new(|text| FileDone::Library(tell(text))),
-            None => Box::new(|text| FileDone::Failed { text }),
+        match self {
+            Self::Library(task) => match task.on_failure() {
+                Some(tell) => Box::new(|text| FileDone::Library(tell(text))),
+                None => Box::new(|text| FileDone::Failed { text }),
+            },
+            Self::ReadResources { wanted, .. } => {
+                let wanted = wanted.clone();
+                let answer = |text: String| wanted.into_iter().map(|wanted| (wanted, Err(text.clone()))).collect();
+                Box::new(move |text| FileDone::ResourcesRead(answer(text)))
+            }
+            Self::ReadModels(_) => Box::new(|text| FileDone::ModelsRead(Err(text))),
+            _ => Box::new(|text| FileDone::Failed { text }),
         }
     }
 

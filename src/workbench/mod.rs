@@ -342,6 +342,9 @@ impl Workbench {
                 self.engine.cancel(job.id);
             }
         }
+        // What is still being prepared has no job.
+        self.stop_thumbnails();
+        self.stop_measuring();
     }
 }
 

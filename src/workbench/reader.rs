@@ -67,10 +67,14 @@ struct Desk {
 struct Slip {
     question: Option<Question>,
     models_changed: bool,
+    files_changed: bool,
     /// The LoRAs and learned words that were found, until they are taken note of.
-    found: Option<[Vec<Named>; 2]>,
+    found: Option<Found>,
     is_over: bool,
 }
+
+/// LoRAs and learned words; `None` if the places where they are cannot be looked through.
+type Found = Option<[Vec<Named>; 2]>;
 
 enum Told {
     Known(Arc<Known>),
@@ -142,6 +146,12 @@ impl Reader {
         self.desk.bell.notify_all();
     }
 
+    /// The files of the user's presets are others now.
+    pub(super) fn files_changed(&mut self) {
+        self.desk.slip().files_changed = true;
+        self.desk.bell.notify_all();
+    }
+
     /// Takes what was told meanwhile; gives warnings about files.
     pub(super) fn poll(&mut self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -183,7 +193,9 @@ enum Errand {
     /// Look through the folders of models.
     Find,
     /// They were looked through.
-    Found([Vec<Named>; 2]),
+    Found(Found),
+    /// Read the files of presets again.
+    Look,
 }
 
 impl Worker {
@@ -195,16 +207,24 @@ impl Worker {
                     self.answer(question, false);
                 }
                 Errand::Find => self.find(),
-                Errand::Found([loras, embeddings]) => {
+                Errand::Found(found) => {
                     self.is_finding = false;
-                    (self.shelf.loras, self.shelf.embeddings) = (Some(loras), Some(embeddings));
-                    // The same question may have another answer now.
-                    match self.asked.clone() {
-                        Some(question) => self.answer(question, true),
-                        None => self.shelf.stamp = None,
+                    // What was known stays if the places cannot be looked through.
+                    if let Some([loras, embeddings]) = found {
+                        (self.shelf.loras, self.shelf.embeddings) = (Some(loras), Some(embeddings));
+                        self.answer_again();
                     }
                 }
+                Errand::Look => self.answer_again(),
             }
+        }
+    }
+
+    /// The same question may have another answer now.
+    fn answer_again(&mut self) {
+        match self.asked.clone() {
+            Some(question) => self.answer(question, true),
+            None => self.shelf.stamp = None,
         }
     }
 
@@ -213,7 +233,7 @@ impl Worker {
         let (desk, presets) = (self.desk.clone(), self.shelf.presets.clone());
         let find = move || {
             // A file that nobody foresaw must not be the end of looking.
-            let found = catch_unwind(|| presets.map_or_else(Default::default, |presets| named_files(&presets)));
+            let found = catch_unwind(|| presets.and_then(|presets| named_files(&presets)));
             desk.slip().found = Some(found.unwrap_or_default());
             desk.bell.notify_all();
         };
@@ -251,6 +271,9 @@ impl Worker {
             if let Some(found) = slip.found.take() {
                 return Some(Errand::Found(found));
             }
+            if std::mem::take(&mut slip.files_changed) {
+                return Some(Errand::Look);
+            }
             // One after the other, so that the last answer is the newest.
             if !self.is_finding && std::mem::take(&mut slip.models_changed) {
                 return Some(Errand::Find);
@@ -283,7 +306,6 @@ impl Worker {
         if shelf.stamp == Some(stamp) && !models_changed {
             return;
         }
-        shelf.stamp = Some(stamp);
         let mut warnings = Vec::new();
         let mut known = Known::default();
         known.take_wildcards(Some(&presets));
@@ -297,6 +319,7 @@ impl Worker {
             .map(|names: HashSet<String>| names.into_iter().map(|name| name.to_lowercase()).collect());
         known.loras = shelf.loras.clone().unwrap_or_default();
         known.embeddings = shelf.embeddings.clone().unwrap_or_default();
+        shelf.stamp = Some(stamp);
         self.known = Arc::new(known);
         let _ = self.sender.send(Told::Known(self.known.clone()));
         for warning in warnings {
@@ -306,12 +329,12 @@ impl Worker {
 }
 
 /// The LoRAs and learned words in the folders that the user's catalogue remembers.
-fn named_files(presets: &Path) -> [Vec<Named>; 2] {
-    let found = models::catalogue(Some(presets)).map(|catalogue| catalogue.found()).unwrap_or_default();
-    [Sort::Lora, Sort::Embedding].map(|sort| {
+fn named_files(presets: &Path) -> Found {
+    let found = models::catalogue(Some(presets)).ok()?.found();
+    Some([Sort::Lora, Sort::Embedding].map(|sort| {
         let named = found.iter().filter(|one| one.sort == sort);
         named.map(|one| prompt_files::named(&one.name, &one.path)).collect()
-    })
+    }))
 }
 
 #[cfg(test)]

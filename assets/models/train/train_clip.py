@@ -1,6 +1,8 @@
 """Trains the CLIP (transformers' CLIPModel) contrastively, with captions whose relation is reversed as further negatives.
 
-Four more losses: of each picture of a relation, its caption against the reversed one; over the names of things on the whole picture (if it shows one kind of thing) and on every patch (by the
+More losses: of each picture of a relation, its caption against the reversed one, and what stands on which side, read by one linear
+layer (which does not ship) from the embeddings of pictures and of captions alike, so that both have a place for it; over the names of
+things on the whole picture (if it shows one kind of thing) and on every patch (by the
 label map), and over the names of styles, backgrounds and effects on the whole picture. A third of the batches has 256-pixel
 pictures with interpolated position embeddings, so that the lens can look twice as closely.
 """
@@ -22,6 +24,27 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
 PATCH = 16
 # Names that a step classifies among: those in the pictures and others by chance.
 CANDIDATES = 192
+# The part of each batch that shows a relation, beside those that come by chance.
+RELATED = 0.25
+# Captions of relations without a picture in each step: which word stands where is learnt from texts, and they cost little.
+RELATED_TEXTS = 256
+
+
+class Sides(torch.nn.Linear):
+    """Reads from an embedding (n, d) which thing is at the left, right, top and bottom: logits (n, 4, things)."""
+
+    def __init__(self, width):
+        super().__init__(width, 4 * len(NAMES))
+
+    def forward(self, embeddings):
+        return super().forward(20 * embeddings).unflatten(-1, (4, len(NAMES)))
+
+
+def sides_of(scene):
+    """The things at the left, right, top and bottom of a scene of a relation, -100 where nothing is said."""
+    (near, (x0, y0, *_)), (far, (x1, y1, *_)) = scene.things
+    pair = [INDEX[near], INDEX[far]]
+    return pair + [-100, -100] if abs(x1 - x0) > abs(y1 - y0) else [-100, -100] + pair
 
 
 def new_model(tokenizer) -> CLIPModel:
@@ -51,6 +74,22 @@ def encode_pictures(model, pixels):
 
 def encode_texts(model, ids):
     return F.normalize(model.text_projection(model.text_model(input_ids=ids).pooler_output).float(), dim=-1)
+
+
+def relation_texts(world, r):
+    """Captions of relations as those of scenes, and their sides."""
+    texts, sides = [], []
+    for _ in range(RELATED_TEXTS):
+        near, far = r.sample(NAMES, 2)
+        a, b = (with_article(world._named(r, name)) for name in (near, far))
+        beside = r.random() < 0.5
+        forms = [f"{a} to the left of {b}", f"{b} to the right of {a}"] if beside else [f"{a} above {b}", f"{b} below {a}"]
+        background = world._choose_background(r)
+        where = "on " + with_article(f"{background} background") if background in COLOURS else r.choice(PLACES[background])
+        texts.append(world._caption(r, r.choice(forms), r.choice(list(STYLES)), where, r.choice(EFFECTS) if r.random() < 0.2 else None))
+        pair = [INDEX[near], INDEX[far]]
+        sides.append(pair + [-100, -100] if beside else [-100, -100] + pair)
+    return texts, torch.tensor(sides)
 
 
 def patch_targets(labels):
@@ -94,19 +133,20 @@ def roughened(r, picture):
 
 
 def batch(world, r, size):
-    pictures, captions, reversed_captions, related, targets, single, attributes = [], [], [], [], [], [], []
+    pictures, captions, reversed_captions, related, sides, targets, single, attributes = [], [], [], [], [], [], [], []
     for k in range(size):
-        scene = world.scene(r)
+        scene = world.scene(r, "pair" if k < RELATED * size else None)
         pictures.append(roughened(r, scene.picture))
         captions.append(scene.caption)
         if scene.reversed_caption:
             reversed_captions.append(scene.reversed_caption)
             related.append(k)
+            sides.append(sides_of(scene))
         attributes.append(attribute_targets(scene))
         targets.append(patch_targets(scene.labels))
         kinds = {name for name, _ in scene.things}
         single.append(INDEX[scene.things[0][0]] if len(kinds) == 1 else -100)
-    return pixels_of(pictures), captions, reversed_captions, related, torch.from_numpy(np.stack(targets)).long(), torch.tensor(single), torch.tensor(attributes)
+    return pixels_of(pictures), captions, reversed_captions, related, torch.tensor(sides).view(-1, 4), torch.from_numpy(np.stack(targets)).long(), torch.tensor(single), torch.tensor(attributes)
 
 
 def candidates(r, *targets):
@@ -150,6 +190,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--texts-first", type=int, default=900, help="the first steps see captions of relations alone: beside pictures the text tower does not find out which word stands where")
     parser.add_argument("--cooldown", type=float, default=0.0, help="the last part of the run that lowers the rate")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -158,13 +199,25 @@ def main():
     model = new_model(tokenizer)
     # On processors the plain attention is twice as fast backwards as the fused one.
     model.set_attn_implementation("eager")
-    training = Training(args.work / "similarity", {"clip": model}, args.rate, args.minutes, plain=("embedding", "logit_scale"), shipped={"clip": HERE.parent / "clip"})
+    sides_read = Sides(192)
+    training = Training(args.work / "similarity", {"clip": model, "sides": sides_read}, args.rate, args.minutes, plain=("embedding", "logit_scale"), shipped={"clip": HERE.parent / "clip"})
     r = random.Random(11 + training.step)
     worlds = {128: World(args.work, 128), 256: World(args.work, 256)}
     while training.progress < 1:
+        if training.step < args.texts_first:
+            texts, sides = relation_texts(worlds[128], r)
+            with torch.autocast("cpu", torch.bfloat16):
+                read = sides_read(encode_texts(model, token_ids(tokenizer, texts)))
+            loss = mean_cross_entropy(read.flatten(0, 1), sides.flatten())
+            training.update(loss, 0)
+            if training.step % 50 == 0:
+                right = (read.argmax(-1) == sides)[sides >= 0].float().mean()
+                print(training.step, f"{training.progress * args.minutes:.1f} min, captions alone: sides {loss.item():.3f}, {right.item():.2f} right", flush=True)
+            continue
         fine = training.step % 3 == 2
         size = args.batch // 3 if fine else args.batch
-        pixels, captions, reversed_captions, related, targets, single, attributes = batch(worlds[256 if fine else 128], r, size)
+        pixels, captions, reversed_captions, related, sides, targets, single, attributes = batch(worlds[256 if fine else 128], r, size)
+        more_texts, more_sides = relation_texts(worlds[128], r)
         chosen, (on, one) = candidates(r, targets, single)
         template = r.choice(CLASS_TEMPLATES)
         kinds = attribute_texts(r)
@@ -172,6 +225,7 @@ def main():
         with torch.autocast("cpu", torch.bfloat16):
             whole, patches = encode_pictures(model, pixels)
             texts = encode_texts(model, token_ids(tokenizer, captions + reversed_captions))
+            more = encode_texts(model, token_ids(tokenizer, more_texts))
             short = encode_texts(model, token_ids(tokenizer, [template.format(NAMES[k]) for k in chosen] + attribute_list))
         names, of_attributes = short[: len(chosen)], short[len(chosen) :].split([len(texts) for texts in kinds])
         scale = model.logit_scale.exp().clamp(max=100)
@@ -184,15 +238,18 @@ def main():
         # In the batch's loss this is one negative among a hundred, and is never learnt.
         true, false = logits[related, related], logits[related, len(captions) + torch.arange(len(related))]
         on_relations = F.softplus(false - true).mean() if related else logits.new_zeros(())
+        swapped = sides[:, [1, 0, 3, 2]]
+        read = zip((whole[related], texts[related], texts[len(captions) :], more), (sides, sides, swapped, more_sides))
+        on_sides = sum(mean_cross_entropy(sides_read(x).flatten(0, 1), wanted.flatten()) for x, wanted in read)
         on_attributes = sum(mean_cross_entropy(scale * whole @ texts.T, attributes[:, k]) for k, texts in enumerate(of_attributes))
         on_picture = mean_cross_entropy(scale * whole @ names.T, one)
         similarities = patches @ names.T
         on_patches = mean_cross_entropy(scale * similarities.flatten(0, 1), on.flatten())
         # Background patches must not look like any thing: their similarities are pushed below zero.
         empty = similarities[targets == -1].clamp(min=0).mean()
-        training.update(contrastive + on_picture + on_patches + 2 * empty + 0.3 * on_attributes + on_relations, size, args.cooldown)
+        training.update(contrastive + on_picture + on_patches + 2 * empty + 0.3 * on_attributes + 2 * on_relations + on_sides, size, args.cooldown)
         if training.step % 50 == 0:
-            print(training.step, f"{training.progress * args.minutes:.1f} min, {training.pictures} pictures, contrastive {contrastive.item():.3f}, picture {on_picture.item():.3f}, patches {on_patches.item():.3f}, attributes {on_attributes.item():.3f}, relations {on_relations.item():.3f}", flush=True)
+            print(training.step, f"{training.progress * args.minutes:.1f} min, {training.pictures} pictures, contrastive {contrastive.item():.3f}, picture {on_picture.item():.3f}, patches {on_patches.item():.3f}, attributes {on_attributes.item():.3f}, relations {on_relations.item():.3f}, sides {on_sides.item() / 4:.3f}", flush=True)
         if training.step % 1000 == 0:
             print("zero-shot, pointing at 128, 256:", *(evaluate(training.average["clip"], tokenizer, args.work, n) for n in (128, 256)), flush=True)
     training.save()

@@ -124,5 +124,7 @@ class Training:
         torch.save(state, self.folder / "state.tmp")
         (self.folder / "state.tmp").rename(self.folder / "state.pt")
         for name, model in self.average.items():
-            model.save_pretrained(self.folder / name)
+            # What only helps to train has no format of its own.
+            if hasattr(model, "save_pretrained"):
+                model.save_pretrained(self.folder / name)
         self.saved = time.time()

@@ -184,6 +184,10 @@ pub struct Effects {
     known: HashMap<String, KnownEffect>,
     waiting: VecDeque<String>,
     running: Option<Running>,
+    /// Whether what is running waits for files to be read.
+    waits_for_files: bool,
+    /// What the last measurement was prepared on.
+    prepared_on: Option<Arc<render::Ground>>,
     /// The newest measurement that was prepared.
     number: u64,
     baseline: Option<Baseline>,
@@ -252,6 +256,8 @@ pub struct Shelf {
     searches: u64,
     /// The newest search of what is kept.
     newest: Arc<AtomicU64>,
+    /// The search for what is to be rendered.
+    newest_render: Arc<AtomicU64>,
     /// How often the library changed.
     revision: u64,
 }
@@ -272,6 +278,7 @@ impl Shelf {
             looks_again: false,
             searches: 0,
             newest: Arc::default(),
+            newest_render: Arc::default(),
             revision: 0,
         }
     }
@@ -376,6 +383,7 @@ impl Workbench {
         self.shelf.wildcards = crate::store::presets::wildcards(&library);
         (self.shelf.library, self.shelf.warnings) = (Arc::new(library), warnings);
         self.shelf.revision += 1;
+        self.reader.files_changed();
     }
 
     pub(super) fn fold_library(&mut self, done: LibraryDone) {

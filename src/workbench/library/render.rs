@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::effect::{KnownEffect, Measurement};
+use super::effect::{EffectReport, KnownEffect, Measurement};
 use super::tasks::{Beside, Found, LibraryTask, Scene};
 use super::thumbnails::{Run, Thumbnail, Wanted};
 use super::{FIRST_SEED, Item, QUIET, Running};
@@ -17,6 +17,7 @@ use crate::job::{JobOutput, JobSpec, ModelRef};
 use crate::workbench::background::FileTask;
 use crate::workbench::command::PreviewTarget;
 use crate::workbench::notices::Level;
+use crate::workbench::prepare::NothingToGenerate;
 use crate::workbench::{Workbench, prepare, sentence};
 
 /// What thumbnails and effects depend on beside their item.
@@ -26,7 +27,7 @@ pub(in crate::workbench) struct Ground {
     sampling: Sampling,
     models: (ModelRef, ModelRef),
     /// Why it is not known, otherwise: a file that is chosen may be missing.
-    beside: Result<Beside, String>,
+    beside: Result<Beside, NothingToGenerate>,
     /// How often the files had changed that prompts name, and how often the library.
     revisions: [u64; 2],
 }
@@ -50,13 +51,17 @@ impl Workbench {
     }
 
     /// What steers whatever the words name. ControlNets are left out if one that follows the canvas has none.
-    fn beside(&self) -> Result<Beside, String> {
+    fn beside(&self) -> Result<Beside, NothingToGenerate> {
+        if self.models.known().is_none() && self.models.is_pending() {
+            // What prompts name is not known yet.
+            return Err(NothingToGenerate::Reading);
+        }
         let document = self.document();
         let generate =
             |document: &Document| prepare::generate(document, &self.preferences, PreviewTarget::NewPicture, 1);
         let spec = generate(document).or_else(|_| generate(&self.without_chance()));
-        let mut spec = spec.map_err(|missing| missing.to_string())?;
-        self.resources.apply_chosen(&mut spec, &document.steering).map_err(|missing| missing.to_string())?;
+        let mut spec = spec?;
+        self.resources.apply_chosen(&mut spec, &document.steering)?;
         Ok(Beside::of(spec))
     }
 
@@ -72,42 +77,68 @@ impl Workbench {
     /// Marks what is of another prompt, and looks up what is kept of this one when it has been left alone for a moment.
     /// Returns when to call again.
     pub(in crate::workbench) fn look_up_kept(&mut self) -> Option<Duration> {
-        let is_quiet = self.shelf.thumbnails.run.is_none() && self.shelf.effects.running.is_none();
-        if is_quiet && std::mem::take(&mut self.shelf.looks_again) {
-            self.shelf.looked_up = None;
-        }
         let ground = self.ground();
-        if self.shelf.looked_up.as_deref() == Some(&ground) || self.shelf.cache.is_none() {
+        self.go_on_with(&ground);
+        let shelf = &mut self.shelf;
+        if shelf.changed.as_ref().is_some_and(|(changed, _)| *changed != ground) {
+            // Also back to what it was: all has been marked as old.
+            (shelf.looked_up, shelf.changed) = (None, None);
+        }
+        if shelf.looked_up.as_deref() == Some(&ground) {
+            let is_quiet = shelf.thumbnails.run.is_none() && shelf.effects.running.is_none();
+            if is_quiet && shelf.looks_again {
+                self.look_up(ground);
+            }
             return None;
         }
-        let since = match &self.shelf.changed {
-            Some((known, since)) if *known == ground => *since,
-            _ => {
-                self.shelf.thumbnails.all_are_old();
-                self.shelf.effects.known.values_mut().for_each(|known| known.is_current = false);
-                self.shelf.changed = Some((ground.clone(), self.now));
+        let since = match &shelf.changed {
+            Some((_, since)) => *since,
+            None => {
+                shelf.thumbnails.all_are_old();
+                shelf.effects.known.values_mut().for_each(|known| known.is_current = false);
+                shelf.changed = Some((ground.clone(), self.now));
                 self.now
             }
         };
         if self.now < since + QUIET {
             return Some(since + QUIET);
         }
-        let library = &self.shelf.library;
+        self.look_up(ground);
+        None
+    }
+
+    fn look_up(&mut self, ground: Ground) {
+        let ground = Arc::new(ground);
+        let shelf = &mut self.shelf;
+        (shelf.looked_up, shelf.changed, shelf.looks_again) = (Some(ground.clone()), None, false);
+        let (true, Ok(beside)) = (shelf.cache.is_some(), ground.beside.clone()) else { return };
+        let library = &shelf.library;
         let modifiers = library.modifiers.iter().flat_map(|category| &category.modifiers);
         let items = modifiers
             .map(|one| Item::Modifier(one.text.clone()))
             .chain(library.templates.iter().map(|one| Item::Template(one.name.clone())))
             .chain(library.styles.iter().map(|one| Item::Style(one.name.clone())));
         let items = items.collect();
-        let ground = Arc::new(ground);
-        (self.shelf.looked_up, self.shelf.changed) = (Some(ground.clone()), None);
-        if let Ok(beside) = ground.beside.clone() {
-            let number = self.next_search();
-            self.shelf.newest.store(number, Ordering::Relaxed);
-            let newest = Some(self.shelf.newest.clone());
-            self.find(number, ground, beside, items, newest);
+        let number = self.next_search();
+        self.find(number, ground, beside, items, false);
+    }
+
+    /// Goes on with what had to wait for files to be read.
+    fn go_on_with(&mut self, ground: &Ground) {
+        if ground.beside == Err(NothingToGenerate::Reading) {
+            return;
         }
-        None
+        if let Some(items) = self.shelf.thumbnails.run.as_mut().and_then(|run| run.asked.take()) {
+            self.shelf.thumbnails.run = None;
+            self.render(items);
+        }
+        let effects = &mut self.shelf.effects;
+        if std::mem::take(&mut effects.waits_for_files)
+            && let Some(running) = effects.running.take()
+        {
+            effects.waiting.push_front(running.modifier);
+            self.measure_next();
+        }
     }
 
     fn next_search(&mut self) -> u64 {
@@ -115,16 +146,11 @@ impl Workbench {
         self.shelf.searches
     }
 
-    fn find(
-        &mut self,
-        number: u64,
-        ground: Arc<Ground>,
-        beside: Beside,
-        items: Vec<Item>,
-        newest: Option<Arc<AtomicU64>>,
-    ) {
+    fn find(&mut self, number: u64, ground: Arc<Ground>, beside: Beside, items: Vec<Item>, renders: bool) {
+        let newest = if renders { &self.shelf.newest_render } else { &self.shelf.newest }.clone();
+        newest.store(number, Ordering::Relaxed);
         let (scene, cache, files) = (Box::new(self.scene(beside)), self.shelf.cache.clone(), self.shelf.files.clone());
-        let task = LibraryTask::Find { cache, scene, ground, files, items, number, newest };
+        let task = LibraryTask::Find { cache, scene, ground, files, items, number, newest, renders };
         self.background.start(FileTask::Library(task));
     }
 
@@ -148,7 +174,10 @@ impl Workbench {
             Ok(beside) => {
                 let number = self.next_search();
                 self.shelf.thumbnails.run = Some(Run { number, ..Run::default() });
-                self.find(number, ground, beside, items, None);
+                self.find(number, ground, beside, items, true);
+            }
+            Err(NothingToGenerate::Reading) => {
+                self.shelf.thumbnails.run = Some(Run { asked: Some(items), ..Run::default() });
             }
             Err(why) => self.notices.add(Level::Warning, sentence(&format!("nothing can be rendered: {why}")), None),
         }
@@ -162,17 +191,17 @@ impl Workbench {
         if !is_awaited {
             return;
         }
-        let (mut missing, now) = (VecDeque::new(), self.ground());
+        let (mut missing, is_now) = (VecDeque::new(), *ground == self.ground());
         for (wanted, picture) in thumbnails {
             match picture {
-                Some(picture) => drop(self.show_thumbnail(&wanted, picture, &now)),
+                Some(picture) => self.show_thumbnail(&wanted, picture, is_now),
                 None => missing.push_back(wanted),
             }
         }
         for report in effects {
-            let known = KnownEffect { report, is_current: *ground == now };
-            self.shelf.effects.known.insert(known.report.modifier.clone(), known);
+            self.show_effect(report, is_now);
         }
+        self.shelf.looks_again |= !is_now;
         if renders {
             self.tell_refused("rendered", &refused);
             self.shelf.thumbnails.run = Some(Run { number, total: missing.len(), waiting: missing, ..Run::default() });
@@ -181,8 +210,10 @@ impl Workbench {
     }
 
     pub(super) fn on_not_found(&mut self, number: u64, text: &str) {
-        self.notices.add(Level::Error, sentence(text), None);
-        self.shelf.thumbnails.run.take_if(|run| run.number == number);
+        let run = self.shelf.thumbnails.run.take_if(|run| run.number == number);
+        if run.is_some() || self.shelf.newest.load(Ordering::Relaxed) == number {
+            self.notices.add(Level::Error, sentence(text), None);
+        }
     }
 
     /// Says what cannot be `done`: the first of them, and how many more.
@@ -196,13 +227,27 @@ impl Workbench {
         self.notices.add(Level::Warning, sentence(&text), None);
     }
 
-    /// Shows a thumbnail; whether it is what would be made now.
-    fn show_thumbnail(&mut self, wanted: &Wanted, picture: Picture, now: &Ground) -> bool {
+    /// Shows what a modifier does, unless that of now is shown already.
+    fn show_effect(&mut self, report: EffectReport, is_current: bool) {
+        let known = &mut self.shelf.effects.known;
+        if is_current || !known.get(&report.modifier).is_some_and(|known| known.is_current) {
+            known.insert(report.modifier.clone(), KnownEffect { report, is_current });
+        }
+    }
+
+    /// Whether a thumbnail is what would be made now.
+    fn is_of_now(&self, wanted: &Wanted) -> bool {
         let words = wanted.item.on(self.document(), &self.shelf.library).map(|document| document.words());
-        let is_current = words.as_ref() == Some(&wanted.words) && wanted.ground.makes_as(now);
-        let thumbnail = Thumbnail { picture, prompt: wanted.spec.prompt.clone(), is_current };
-        self.shelf.thumbnails.shown.insert(wanted.item.clone(), thumbnail);
-        is_current
+        words.as_ref() == Some(&wanted.words) && wanted.ground.makes_as(&self.ground())
+    }
+
+    /// Shows a thumbnail, unless that of now is shown already.
+    fn show_thumbnail(&mut self, wanted: &Wanted, picture: Picture, is_current: bool) {
+        let shown = &mut self.shelf.thumbnails.shown;
+        if is_current || !shown.get(&wanted.item).is_some_and(|shown| shown.is_current) {
+            let thumbnail = Thumbnail { picture, prompt: wanted.spec.prompt.clone(), is_current };
+            shown.insert(wanted.item.clone(), thumbnail);
+        }
     }
 
     fn render_next(&mut self) {
@@ -218,17 +263,17 @@ impl Workbench {
     }
 
     pub(super) fn on_kept(&mut self, wanted: &Wanted, small: Picture, warning: Option<String>) {
-        let now = self.ground();
-        if !self.show_thumbnail(wanted, small, &now) {
-            // It may be, on the ground that there is now.
-            self.shelf.looks_again = true;
-        }
+        let is_current = self.is_of_now(wanted);
+        self.show_thumbnail(wanted, small, is_current);
+        // It may be kept for the ground that there is now.
+        self.shelf.looks_again |= !is_current;
         if let Some(warning) = warning {
             self.notices.add(Level::Warning, sentence(&warning), None);
         }
     }
 
-    pub(super) fn stop_thumbnails(&mut self) {
+    pub(in crate::workbench) fn stop_thumbnails(&mut self) {
+        self.shelf.newest_render.store(0, Ordering::Relaxed);
         if let Some(run) = self.shelf.thumbnails.run.take()
             && let Some((id, _)) = run.job
         {
@@ -242,9 +287,13 @@ impl Workbench {
         if effects.running.is_none() {
             (effects.done, effects.total) = (0, 0);
         }
-        let new: Vec<String> = modifiers.into_iter().filter(|one| !effects.waiting.contains(one)).collect();
-        effects.total += new.len();
-        effects.waiting.extend(new);
+        for modifier in modifiers {
+            let is_running = effects.running.as_ref().is_some_and(|running| running.modifier == modifier);
+            if !is_running && !effects.waiting.contains(&modifier) {
+                effects.total += 1;
+                effects.waiting.push_back(modifier);
+            }
+        }
         if effects.running.is_none() {
             self.measure_next();
         }
@@ -258,6 +307,14 @@ impl Workbench {
         let ground = Arc::new(self.ground());
         let beside = match ground.beside.clone() {
             Ok(beside) => beside,
+            Err(NothingToGenerate::Reading) => {
+                let effects = &mut self.shelf.effects;
+                // No answer is awaited.
+                effects.number += 1;
+                effects.waits_for_files = true;
+                effects.running = Some(Running { modifier, ground, job: None });
+                return;
+            }
             Err(why) => {
                 self.notices.add(Level::Warning, sentence(&format!("nothing can be measured: {why}")), None);
                 return self.stop_measuring();
@@ -266,9 +323,10 @@ impl Workbench {
         let (scene, files) = (Box::new(self.scene(beside)), self.shelf.files.clone());
         let effects = &mut self.shelf.effects;
         effects.number += 1;
-        effects.running = Some(Running { modifier: modifier.clone(), ground, job: None });
+        effects.running = Some(Running { modifier: modifier.clone(), ground: ground.clone(), job: None });
         let (baseline, number) = (effects.baseline.clone().map(Box::new), effects.number);
-        let afresh = effects.done == 0;
+        let afresh = effects.done == 0 || effects.prepared_on.as_ref() != Some(&ground);
+        effects.prepared_on = Some(ground.clone());
         let task = LibraryTask::Prepare { scene, files, modifier, baseline, number, afresh };
         self.background.start(FileTask::Library(task));
     }
@@ -302,9 +360,12 @@ impl Workbench {
         }
     }
 
-    pub(super) fn stop_measuring(&mut self) {
-        self.shelf.effects.waiting.clear();
-        self.shelf.effects.refused.clear();
+    pub(in crate::workbench) fn stop_measuring(&mut self) {
+        let effects = &mut self.shelf.effects;
+        effects.waiting.clear();
+        effects.waits_for_files = false;
+        let refused = std::mem::take(&mut effects.refused);
+        self.tell_refused("measured", &refused);
         if let Some((_, id)) = self.shelf.effects.running.take().and_then(|running| running.job) {
             self.engine.cancel(id);
         }
@@ -345,7 +406,8 @@ impl Workbench {
             let report = Box::new(report.clone());
             self.background.start(FileTask::Library(LibraryTask::KeepEffect { cache, key, report }));
         }
-        self.shelf.effects.known.insert(report.modifier.clone(), KnownEffect { report, is_current });
+        self.show_effect(report, is_current);
+        self.shelf.looks_again |= !is_current;
     }
 
     /// A measurement is kept; it may be of the ground that there is now.

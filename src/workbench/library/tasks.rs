@@ -117,8 +117,10 @@ pub(in crate::workbench) enum LibraryTask {
         files: SharedFiles,
         items: Vec<Item>,
         number: u64,
-        /// The number of the newest search that an older one gives way to; `None` if what is missing is to be rendered.
-        newest: Option<Arc<AtomicU64>>,
+        /// The number of the newest search of its kind: an older one gives way.
+        newest: Arc<AtomicU64>,
+        /// Whether what is missing is to be rendered.
+        renders: bool,
     },
     /// Gets ready to measure a modifier.
     Prepare {
@@ -225,13 +227,13 @@ impl LibraryTask {
                 let path = written.first().map(|path| path.display().to_string()).unwrap_or_default();
                 Ok(LibraryDone::Imported { text: format!("Saved {} as {path}.", part.describe()), warnings: vec![] })
             }
-            Self::Find { cache, scene, ground, files, items, number, newest } => {
+            Self::Find { cache, scene, ground, files, items, number, newest, renders } => {
                 let mut files = lock(&files);
                 files.look_anew(scene.known.clone());
                 let mut settler = Settler::new(&scene, &mut files);
                 let (mut thumbnails, mut effects, mut refused) = (Vec::new(), Vec::new(), Vec::new());
                 for item in &items {
-                    if newest.as_ref().is_some_and(|newest| newest.load(Ordering::Relaxed) != number) {
+                    if newest.load(Ordering::Relaxed) != number {
                         break;
                     }
                     match wanted(&scene, &ground, item, &mut settler) {
@@ -248,7 +250,6 @@ impl LibraryTask {
                         effects.extend(cache::value(cache, "effects", &measurement.key()));
                     }
                 }
-                let renders = newest.is_none();
                 Ok(LibraryDone::Found(Found { number, ground, renders, thumbnails, effects, refused }))
             }
             Self::Prepare { scene, files, modifier, baseline, number, afresh } => {

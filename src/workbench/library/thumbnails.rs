@@ -36,6 +36,8 @@ pub(in crate::workbench) struct Wanted {
 /// What is being rendered.
 #[derive(Debug, Default)]
 pub(super) struct Run {
+    /// What was asked for and is not looked for yet, because files are being read.
+    pub(super) asked: Option<Vec<Item>>,
     /// The search for what is to be rendered.
     pub(super) number: u64,
     pub(super) waiting: VecDeque<Wanted>,
