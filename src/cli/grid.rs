@@ -128,7 +128,7 @@ fn read(args: &Grid, session: &Session) -> Result<NewRun, Failure> {
         return Err(Failure::BadInput("write what to show: --prompt \"…\"".to_owned()));
     }
     let base = generate::prepare(&args.generate, session.options())?;
-    let grid = runs::with_sources(base.sampling.seed, |sources| Cells::read(&base, &axes, sources));
+    let grid = runs::with_sources(base.sampling.seed, true, |sources| Cells::read(&base, &axes, sources));
     let mut grid = grid.map_err(|error| Failure::BadInput(error.to_string()))?;
     let (mut files, chosen) = (lora::named_files(session.options())?, lora::chosen(&args.generate));
     grid.change(|spec| files.fit(spec, chosen)).map_err(Failure::BadInput)?;

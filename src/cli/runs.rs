@@ -31,11 +31,14 @@ pub(super) fn open(folder: &Path) -> Result<Runs, Failure> {
     Ok(runs)
 }
 
-/// Calls `work` with what axes may name: the templates and wildcards of the library, the user's on top.
-pub(super) fn with_sources<R>(dice: u64, work: impl FnOnce(&Sources<'_>) -> R) -> R {
+/// Calls `work` with what axes may name: the templates and wildcards of the library, the user's on top. Says which of the user's files
+/// cannot be read if `says_warnings`.
+pub(super) fn with_sources<R>(dice: u64, says_warnings: bool, work: impl FnOnce(&Sources<'_>) -> R) -> R {
     let presets = UserFolders::of_system().map(|folders| folders.presets);
     let (library, warnings) = presets::library(presets.as_deref());
-    warnings.iter().for_each(|warning| eprintln!("maquette: note: {warning}"));
+    if says_warnings {
+        warnings.iter().for_each(|warning| eprintln!("maquette: note: {warning}"));
+    }
     let wildcards = presets::wildcards(&library);
     let templates: Vec<(String, String)> = library.templates.into_iter().map(|t| (t.name, t.text)).collect();
     work(&Sources { templates: &templates, wildcards: &wildcards, dice })

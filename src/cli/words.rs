@@ -76,7 +76,7 @@ pub(super) fn run(args: &Words, session: &mut Session) -> Result<(), Failure> {
     let mut pictures: Vec<Vec<Measured>> = Vec::new();
     if !seeds.is_empty() {
         let axes = words::axes(grain, &seeds);
-        let grid = runs::with_sources(base.sampling.seed, |sources| Grid::read(&base, &axes, sources));
+        let grid = runs::with_sources(base.sampling.seed, false, |sources| Grid::read(&base, &axes, sources));
         let mut grid = grid.map_err(|error| Failure::BadInput(error.to_string()))?;
         grid.change(|spec| files.fit(spec, lora::chosen(&args.generate))).map_err(Failure::BadInput)?;
         let title = grid.title(prompt);

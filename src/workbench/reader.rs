@@ -243,10 +243,10 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, question: Question, models_changed: bool) {
+    fn answer(&mut self, question: Question, anew: bool) {
         // A text that nobody foresaw must not end the reading of all others, nor may those wait who wait for an answer.
         let read = catch_unwind(AssertUnwindSafe(|| {
-            self.look(models_changed);
+            self.look(anew);
             reading::read(question.clone(), &self.known.names)
         }));
         let reading = read.unwrap_or_else(|_| {
@@ -282,8 +282,8 @@ impl Worker {
         }
     }
 
-    /// Reads files that changed since they were last read.
-    fn look(&mut self, models_changed: bool) {
+    /// Reads files that changed since they were last read; `anew` reads them in any case.
+    fn look(&mut self, anew: bool) {
         let shelf = &mut self.shelf;
         let Some(presets) = shelf.presets.clone() else {
             // Nothing to look through but what ships.
@@ -297,13 +297,13 @@ impl Worker {
             return;
         };
         let is_due = shelf.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
-        if !is_due && !models_changed {
+        if !is_due && !anew {
             return;
         }
         let folders = [presets.join("wildcards"), presets.join("tags")];
         let stamp = prompt_files::stamp(&[&folders[0], &folders[1]]);
         shelf.looked = Some(Instant::now());
-        if shelf.stamp == Some(stamp) && !models_changed {
+        if shelf.stamp == Some(stamp) && !anew {
             return;
         }
         let mut warnings = Vec::new();

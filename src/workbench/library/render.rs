@@ -407,7 +407,6 @@ impl Workbench {
             self.background.start(FileTask::Library(LibraryTask::KeepEffect { cache, key, report }));
         }
         self.show_effect(report, is_current);
-        self.shelf.looks_again |= !is_current;
     }
 
     /// A measurement is kept; it may be of the ground that there is now.
